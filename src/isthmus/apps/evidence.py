@@ -1,0 +1,173 @@
+"""What one pass of some rows through a fitted autoencoder shows: codes, errors, and rows beside their reconstruction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.data.fingerprint import fingerprint
+from isthmus.inference import map_rows
+
+if TYPE_CHECKING:
+    from isthmus.data.rows import Rows
+    from isthmus.estimator import Autoencoder
+
+MOST_ROWS = 10_000
+"""More rows than these are not scored for a report; a random sample of that size stands for them."""
+
+
+class Cell(NamedTuple):
+    """One cell of a row beside what came back; ``observed`` is None where it was missing."""
+
+    name: str
+    observed: Any
+    reconstructed: Any
+    share: float
+    """The part of the row's squared error that this cell is to blame for."""
+
+
+class Pair(NamedTuple):
+    """One row beside its reconstruction."""
+
+    row: int
+    """Its position in the data that was given."""
+    error: float
+    """Squared error, summed over the observed numbers of the encoded row."""
+    cells: tuple[Cell, ...]
+    """Of table rows and arrays: the cells at fault, the worst first."""
+    x: np.ndarray
+    """(*shape) the encoded row, NaN at gaps."""
+    x_hat: np.ndarray
+    """(*shape) what came back, encoded."""
+
+
+class Evidence(NamedTuple):
+    """Some rows, their codes and their errors."""
+
+    rows: Rows
+    positions: np.ndarray
+    """(n,) where each row stands in the data that was given."""
+    codes: np.ndarray
+    """(n, latent) noise-free, flattened."""
+    errors: np.ndarray
+    """(n,) squared error of each row in scaled units, over what was observed."""
+    source: str
+    """ "held_out" (of the training data), "training" (none was held out) or "new"."""
+    scope: str
+    """A sentence that says which rows these are."""
+
+
+def gather_evidence(ae: Autoencoder, X: Any) -> Evidence:
+    """Pass the held-out rows of X, if X is what ``ae`` was trained on, else all of it, through the model."""
+    everything = ae.codec_.encode(X)
+    positions, source, scope = _choose(ae, everything)
+    rows = everything.subset(positions)
+    model = ae.model_
+
+    def code_and_error(x: Tensor, observed: Tensor | None) -> Tensor:
+        codes = model.encoder(x, observed)
+        squared = (model.decoder(codes) - x).square()
+        if observed is not None:
+            squared = torch.where(observed, squared, torch.zeros_like(squared))
+        return torch.cat([codes.flatten(1), squared.flatten(1).sum(1, keepdim=True)], 1)  # (B, latent + 1)
+
+    both = map_rows(code_and_error, rows, model)
+    return Evidence(rows, positions, both[:, :-1], both[:, -1], source, scope)
+
+
+def typical_and_worst(ae: Autoencoder, evidence: Evidence, count: int) -> tuple[list[Pair], list[Pair]]:
+    """Return the ``count`` rows nearest to the median error, and the ``count`` rows of largest error, worst first."""
+    order = np.argsort(evidence.errors, kind="stable")
+    count = max(1, min(count, len(order) // 2))
+    middle = (len(order) - count) // 2
+    return pairs(ae, evidence, order[middle : middle + count]), pairs(ae, evidence, order[::-1][:count])
+
+
+def pairs(ae: Autoencoder, evidence: Evidence, index: np.ndarray) -> list[Pair]:
+    """Return the rows of ``index`` (positions within the evidence) beside their reconstructions."""
+    chosen = evidence.rows.subset(np.ascontiguousarray(index))
+    x, observed = chosen.take(slice(None))
+    x_hat = map_rows(lambda x, observed: ae.model_.decoder(ae.model_.encoder(x, observed)), chosen, ae.model_)
+    x = x.numpy().copy()
+    known = np.ones(x.shape, bool) if observed is None else observed.numpy()
+    cells = _cells(ae, x, x_hat, known) if ae.codec_.kind in ("table", "array") else [()] * len(x)
+    x[~known] = np.nan
+    return [
+        Pair(int(evidence.positions[i]), float(evidence.errors[i]), cells[place], x[place], x_hat[place])
+        for place, i in enumerate(index)
+    ]
+
+
+def _choose(ae: Autoencoder, rows: Rows) -> tuple[np.ndarray, str, str]:
+    """Say which rows are looked at: their positions, what they are, and the sentence that states it."""
+    count = len(rows)
+    if fingerprint(rows) != ae.fingerprint_:
+        positions, source = np.arange(count), "new"
+        scope = f"The examples, the map and the worst rows come from {count:,} rows that are not the training data."
+    elif len(ae.held_out_):
+        positions, source = np.asarray(ae.held_out_), "held_out"
+        scope = (
+            f"The data is what the model was trained on, so the examples, the map and the worst rows come from the "
+            f"{len(positions):,} rows of it that were held out."
+        )
+    else:
+        positions, source = np.arange(count), "training"
+        scope = (
+            f"The data is what the model was trained on and no row was held out, so the examples, the map and the worst "
+            f"rows are {count:,} rows the model has seen: expect worse on new ones."
+        )
+    if len(positions) > MOST_ROWS:
+        keep = np.random.default_rng(0).choice(len(positions), MOST_ROWS, replace=False)
+        positions = positions[np.sort(keep)]
+        scope += f" Of these, a random {MOST_ROWS:,} are used."
+    return positions, source, scope
+
+
+def _cells(ae: Autoencoder, x: np.ndarray, x_hat: np.ndarray, known: np.ndarray) -> list[tuple[Cell, ...]]:
+    """Return for each row its cells, the worst first, with values in the units of the user."""
+    names, owner = _owners(ae)
+    squared = np.where(known, np.square(x_hat.astype(np.float64) - x), 0.0).reshape(len(x), -1)
+    by_cell = np.zeros((len(x), len(names)))
+    np.add.at(by_cell, (slice(None), owner), squared)
+    seen = np.zeros((len(x), len(names)), bool)
+    np.logical_or.at(seen, (slice(None), owner), known.reshape(len(x), -1))
+    before, after = _values(ae, x), _values(ae, x_hat)
+    rows = []
+    for i in range(len(x)):
+        total = by_cell[i].sum() or 1.0
+        order = np.argsort(-by_cell[i], kind="stable")
+        rows.append(
+            tuple(
+                Cell(names[c], before[names[c]][i] if seen[i, c] else None, after[names[c]][i], by_cell[i, c] / total)
+                for c in order
+            )
+        )
+    return rows
+
+
+def _owners(ae: Autoencoder) -> tuple[list[str], np.ndarray]:
+    """Return the names of the cells of a row, and for each encoded number the cell it belongs to."""
+    layout = ae.codec_.layout
+    if not layout.blocks:
+        names = [f"column {i}" for i in range(layout.size)]
+        return names, np.arange(layout.size)
+    names = list(dict.fromkeys(block.column for block in layout.blocks))
+    owner = np.empty(layout.size, np.int64)
+    for block in layout.blocks:
+        owner[block.features] = names.index(block.column)
+    return names, owner
+
+
+def _values(ae: Autoencoder, x: np.ndarray) -> dict[str, list[Any]]:
+    """Decode rows into one list of plain values per cell name."""
+    decoded = ae.codec_.decode(x)
+    if ae.codec_.kind == "table":
+        import narwhals as nw
+
+        frame = nw.from_native(decoded, eager_only=True)
+        return {str(name): frame[name].to_list() for name in frame.columns}
+    matrix = np.asarray(decoded.toarray() if hasattr(decoded, "toarray") else decoded)
+    return {f"column {i}": matrix[:, i].tolist() for i in range(matrix.shape[1])}

@@ -1,0 +1,241 @@
+"""Is the model well? A sentence for each question, with what to do where the answer is no."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.inference import map_rows
+from isthmus.parts.bottlenecks import Gaussian
+from isthmus.parts.principal import centre
+
+if TYPE_CHECKING:
+    from isthmus.apps.evidence import Evidence
+    from isthmus.estimator import Autoencoder
+    from isthmus.history import History
+
+Verdict = Literal["good", "note", "warning"]
+
+ACTIVE = 0.01
+"""A dimension is active when its standard deviation over the rows exceeds this share of the largest one."""
+COLLAPSED = 0.01
+"""A Gaussian dimension has collapsed onto its prior when its mean KL is below so many nats."""
+OVERFITTED = 0.25
+"""Held-out reconstruction worse than on training rows by more than this share is called over-fitting."""
+IMPROVING = 0.02
+"""A held-out loss that fell by more than this share in the last fifth of the epochs was still falling."""
+
+
+class Finding(NamedTuple):
+    """The answer to one question about a model."""
+
+    name: str
+    verdict: Verdict
+    sentence: str
+    advice: str = ""
+    """What to do; empty when there is nothing to do."""
+    facts: dict[str, Any] = {}
+    """The numbers behind the sentence."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+def examine(ae: Autoencoder, evidence: Evidence | None) -> list[Finding]:
+    """Answer every question that the model, and the evidence if there is any, allow."""
+    findings = [_beside_pca(ae), *_network(ae), *_generalisation(ae), *_length(ae.history_)]
+    if evidence is not None:
+        findings += [_active(evidence), *_dead(evidence), *_collapse(ae, evidence)]
+    return [*findings, *_identifiers(ae), *_events(ae.history_)]
+
+
+def _beside_pca(ae: Autoencoder) -> Finding:
+    scores = ae.scores_
+    model, pca = scores["model"]["squared_error"], scores["pca"]["squared_error"]
+    gain = 1 - model / pca if pca > 0 else 0.0
+    facts = {"model": model, "pca": pca, "error_saved": gain}
+    if abs(gain) < 0.005:
+        return Finding("Beside PCA", "good", "It reconstructs as well as PCA with a code of the same size.", facts=facts)
+    if gain > 0:
+        return Finding(
+            "Beside PCA", "good", f"Its squared error is {gain:.0%} below that of PCA with a code of the same size.", facts=facts
+        )
+    return Finding(
+        "Beside PCA",
+        "warning",
+        f"Its squared error is {-gain:.0%} above that of PCA with a code of the same size.",
+        "Train longer (effort='thorough'), or use the default Autoencoder, which starts from PCA and never ends below it.",
+        facts,
+    )
+
+
+def _network(ae: Autoencoder) -> Iterator[Finding]:
+    floor = ae.floor_
+    if floor is None:
+        return
+    facts = {"kept": floor.kept, "gain": floor.gain, "standard_error": floor.standard_error}
+    numbers = f"{_signed(floor.gain)} ± {floor.standard_error:.2g} of loss per held-out row"
+    if floor.kept:
+        yield Finding("Network", "good", f"The network was kept on top of PCA: it saves {numbers}.", facts=facts)
+        return
+    yield Finding(
+        "Network",
+        "note",
+        f"The network was set aside and the model is plain PCA, fitted to all rows: the network's saving of {numbers} is not "
+        "clearly above zero.",
+        "Give it more rows or effort='thorough'; if that changes nothing, the data is linear at this latent_dim.",
+        facts,
+    )
+
+
+def _generalisation(ae: Autoencoder) -> Iterator[Finding]:
+    """Compare the reconstruction term on training and held-out rows, at the epoch that was kept."""
+    history = ae.history_
+    if not ae.scores_["held_out"]:
+        yield Finding(
+            "Held-out rows",
+            "note",
+            "No rows were held out, so every number here is measured on rows the model has seen.",
+            "Give at least 20 rows and leave validation_fraction above 0 to learn how it does on new ones.",
+        )
+        return
+    kept = next((record for record in history if record["epoch"] == history.best_epoch), None)
+    if kept is None or kept["held_out"] is None:
+        return
+    train, held_out = kept["train"]["reconstruction"], kept["held_out"]["reconstruction"]
+    facts = {"epoch": history.best_epoch, "train": train, "held_out": held_out}
+    if min(train, held_out) > 0:
+        gap, limit = held_out / train - 1, OVERFITTED
+        words = f"{abs(gap):.0%} {'above' if gap >= 0 else 'below'} that of training rows"
+    else:  # a log density may be negative, where only differences mean something
+        gap, limit = (held_out - train) / ae.codec_.layout.size, 0.1
+        words = f"{abs(gap):.2g} nats per number {'above' if gap >= 0 else 'below'} that of training rows"
+    sentence = f"In the epoch kept, the reconstruction loss of held-out rows is {words}"
+    if gap > limit:
+        advice = "Use more rows, a smaller network, or weight_decay; a denoising variant also holds it back."
+        yield Finding("Over-fitting", "warning", f"{sentence}: it has learned training rows by heart.", advice, facts)
+    else:
+        yield Finding("Over-fitting", "good", f"{sentence}: it does on new rows what it does on known ones.", facts=facts)
+
+
+def _length(history: History) -> Iterator[Finding]:
+    """Say whether training was long enough."""
+    epochs = len(history)
+    if not epochs:
+        return
+    facts: dict[str, Any] = {"epochs": epochs, "best_epoch": history.best_epoch, "stopped": history.stopped}
+    losses = history.curve("held_out") or history.curve("train")
+    back = losses[-1 - max(1, epochs // 5)] if epochs > 1 else losses[0]
+    span = max(abs(back), 1e-12)
+    facts["fell_in_last_fifth"] = fell = (back - losses[-1]) / span
+    if history.stopped == "finished" and epochs > 1 and fell > IMPROVING:
+        yield Finding(
+            "Length of training",
+            "warning",
+            f"The loss was still falling when training ended: by {fell:.0%} in the last fifth of {epochs} epochs.",
+            "Train longer: effort='thorough', or a larger max_epochs.",
+            facts,
+        )
+        return
+    ends = {
+        "finished": f"Training ran its {epochs} epochs and had levelled out.",
+        "early": f"Training stopped early, after {epochs} epochs without need of more.",
+        "interrupted": f"Training was interrupted after {epochs} epochs.",
+        "callback": f"A callback ended training after {epochs} epochs.",
+    }
+    best = f" The weights are those of epoch {history.best_epoch}." if history.best_epoch else " Its start was not improved on."
+    yield Finding("Length of training", "good", ends[history.stopped] + best, facts=facts)
+
+
+def _active(evidence: Evidence) -> Finding:
+    spread = evidence.codes.astype(np.float64).std(0)
+    idle = np.flatnonzero(spread <= ACTIVE * max(spread.max(), 1e-30))
+    count, total = len(spread) - len(idle), len(spread)
+    rule = f"their standard deviation exceeds {ACTIVE:.0%} of the largest"
+    facts = {"active": count, "latent_dim": total, "idle": idle.tolist()}
+    if not len(idle):
+        what = "All" if total > 1 else "The"
+        return Finding("Active dimensions", "good", f"{what} {total} dimensions of the code are in use ({rule}).", facts=facts)
+    return Finding(
+        "Active dimensions",
+        "note",
+        f"{count} of {total} dimensions of the code are in use ({rule}).",
+        f"latent_dim={max(count, 1)} would carry as much.",
+        facts,
+    )
+
+
+def _dead(evidence: Evidence) -> Iterator[Finding]:
+    """Look for dimensions that are never anything but zero, where codes have exact zeros at all."""
+    zero = evidence.codes == 0
+    if not zero.any():
+        return
+    dead = np.flatnonzero(zero.all(0))
+    facts = {"dead": dead.tolist(), "zeros": float(zero.mean())}
+    sentence = f"{zero.mean():.0%} of all code numbers are exactly zero; {len(dead)} of {zero.shape[1]} dimensions always are."
+    if len(dead):
+        advice = "Lower the sparsity weight or the learning rate, or ask for fewer dimensions."
+        yield Finding("Dead dimensions", "warning", sentence, advice, facts)
+    else:
+        yield Finding("Dead dimensions", "good", sentence, facts=facts)
+
+
+def _collapse(ae: Autoencoder, evidence: Evidence) -> Iterator[Finding]:
+    """Measure the mean KL of each dimension to the prior, for codes that have a Gaussian posterior."""
+    encoder = ae.model_.encoder
+    bottleneck = encoder.bottleneck
+    if not isinstance(bottleneck, Gaussian):
+        return
+
+    def divergence(x: Tensor, observed: Tensor | None) -> Tensor:
+        mu, log_var = bottleneck.posterior(encoder.head, encoder.body(centre(x, observed, encoder.mean)))
+        return 0.5 * (torch.square(mu) + log_var.exp() - 1 - log_var)  # (B, latent_dim)
+
+    kl = map_rows(divergence, evidence.rows, ae.model_).astype(np.float64).mean(0)
+    collapsed = np.flatnonzero(kl < COLLAPSED)
+    facts = {"collapsed": collapsed.tolist(), "kl": kl.tolist()}
+    total = f"The code carries {kl.sum():.3g} nats per row"
+    if not len(collapsed):
+        sentence = f"{total}, and every dimension at least {COLLAPSED:g}: none has collapsed onto the prior."
+        yield Finding("Posterior collapse", "good", sentence, facts=facts)
+        return
+    yield Finding(
+        "Posterior collapse",
+        "warning" if len(collapsed) > len(kl) / 2 else "note",
+        f"{total}; {len(collapsed)} of {len(kl)} dimensions carry less than {COLLAPSED:g} and have collapsed onto the prior.",
+        f"Lower beta (it is {bottleneck.beta:g}) or use warm_up=0.3 to wake them, or take "
+        f"latent_dim={max(1, len(kl) - len(collapsed))}.",
+        facts,
+    )
+
+
+def _identifiers(ae: Autoencoder) -> Iterator[Finding]:
+    leaks = list(ae.codec_.leaks)
+    if ae.codec_.kind != "table":
+        return
+    if not leaks:
+        yield Finding("Identifiers", "good", "No column looks like an identifier that could be learned by heart.")
+        return
+    names = ", ".join(repr(name) for name in leaks)
+    one = len(leaks) == 1
+    yield Finding(
+        "Identifiers",
+        "note",
+        f"Column{'' if one else 's'} {names} look{'s' if one else ''} like an identifier and {'was' if one else 'were'} left out.",
+        "If it is a measurement, give it as decimal numbers (floats are never taken for identifiers).",
+        {"columns": leaks},
+    )
+
+
+def _events(history: History) -> Iterator[Finding]:
+    for event in history.events:
+        yield Finding("During training", "note", event)
+
+
+def _signed(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "no finite amount"

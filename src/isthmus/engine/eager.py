@@ -1,0 +1,37 @@
+"""The reference engine: autograd computes the gradient of whatever the model says."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from isthmus.engine.adam import Adam
+from isthmus.model import Model
+from isthmus.parts.step import Batch
+
+
+class Eager:
+    """One step: terms of the model -> weighted mean -> gradient -> Adam."""
+
+    def __init__(self, model: Model, optimizer: Adam) -> None:
+        self.model, self.optimizer = model, optimizer
+
+    def step(self, batch: Batch, rng: torch.Generator, progress: float, learning_rate: float) -> dict[str, Tensor]:
+        """Train on one batch; return the loss and its terms, each (), as they were before the step."""
+        means = average(self.model.terms(batch, rng, progress), batch.weight)
+        means["loss"].backward()
+        self.optimizer.step(learning_rate)
+        return {name: value.detach() for name, value in means.items()}
+
+
+def average(terms: dict[str, Tensor], weight: Tensor | None) -> dict[str, Tensor]:
+    """Average terms of (B,) over the batch, by sample weight; "loss" is their sum."""
+    means = {}
+    for name, values in terms.items():
+        if values.dim() == 0:
+            means[name] = values
+        elif weight is None:
+            means[name] = values.mean()
+        else:
+            means[name] = (values * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    return {"loss": torch.stack(list(means.values())).sum()} | means

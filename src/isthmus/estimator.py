@@ -1,0 +1,420 @@
+"""The estimator: what a user holds. It learns the codec, lets the loop train the model, and answers in the user's units."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from isthmus import data, persistence
+from isthmus.callbacks import ProgressBar
+from isthmus.data.fingerprint import fingerprint
+from isthmus.data.rows import Rows
+from isthmus.errors import SettingError
+from isthmus.folder import restore, to_saved
+from isthmus.inference import chunk_rows, map_rows
+from isthmus.inputs import check_input, check_weight
+from isthmus.model import Model
+from isthmus.parts.part import from_json, to_json
+from isthmus.parts.principal import Chunk, Principal, principal
+from isthmus.parts.reconstructions import cells_of
+from isthmus.parts.step import Batch
+from isthmus.resolution import (
+    LARGEST_AUTO,
+    given_latent_dim,
+    needs_unit_range,
+    refuse_copying,
+    resolve_device,
+    resolve_engine,
+    resolve_latent_dim,
+    resolve_parts,
+    resolve_shortcut,
+)
+from isthmus.scores import held_out_losses, judge_floor, score
+from isthmus.training import Data, Run, chunks, generator, plan, train
+
+FEWEST_TO_HOLD_OUT = 20
+"""With fewer rows than this none are held out: what a row or two say is noise."""
+
+
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Learn a short code of your data, and the way back.
+
+    Everything has a default. ``fit`` takes arrays (n, d), tables (pandas, polars, Arrow; mixed types and gaps), images
+    (n, h, w) or (n, c, h, w), ``Series``, and scipy sparse matrices; what comes back has the form and units that went in.
+
+    Parameters
+    ----------
+    network : "auto", "mlp", "conv", a part such as ``MLP(hidden=(256, 128))``, or your own pair (encoder, decoder) of modules.
+    bottleneck : "plain", "gaussian" or a part such as ``Gaussian(beta=4)``.
+    corruptions, penalties : parts, one or several; the encoder sees the corrupted sample, the loss compares with the clean one.
+    reconstruction : "auto", "squared_error", "huber", "bernoulli", "normal", "mixed" or a part.
+    latent_dim : size of the code; "auto" takes the fewest principal components that explain 90 % of the variance, at most
+        half of the numbers of a sample and at most 64.
+    effort : "quick", "default" or "thorough": how long to train, unless ``max_epochs`` says.
+    early_stopping : stop when held-out rows have not improved for three tenths of the epochs.
+    validation_fraction : share of the rows held out, to stop by and to report on.
+    scale : "auto" (arrays: centred per column, one common scale; tables: per column; images: to [0, 1]), "common",
+        "columns", "range" or "none".
+    shortcut : start from PCA and keep the network only when it is better on held-out rows; "auto" wherever possible.
+    weight_decay : decoupled weight decay (Loshchilov 2019).
+    engine : "auto" or "eager"; device : "auto", "cpu", "cuda".
+    callbacks : objects with any of ``on_train_begin(run)``, ``on_epoch_end(run)`` (True stops), ``on_train_end(run)``.
+    random_state : the seed; numpy's and torch's own generators are never touched.
+    verbose : "auto" shows a progress bar in a terminal; False is silent.
+
+    Attributes
+    ----------
+    encoder_, decoder_ : plain torch modules on scaled samples, usable and savable apart.
+    latent_dim_, n_iter_, history_, scores_, floor_, settings_, codec_ : what was learned, and how well.
+
+    >>> import numpy as np, isthmus as ist
+    >>> X = np.random.default_rng(0).normal(size=(100, 3)) @ np.ones((3, 8))
+    >>> ist.Autoencoder(latent_dim=2, random_state=0, max_epochs=2).fit(X).transform(X).shape
+    (100, 2)
+    """
+
+    def __init__(
+        self,
+        network: Any = "auto",
+        bottleneck: Any = "plain",
+        corruptions: Any = (),
+        reconstruction: Any = "auto",
+        penalties: Any = (),
+        latent_dim: int | str = "auto",
+        effort: str = "default",
+        max_epochs: int | None = None,
+        batch_size: int | str = "auto",
+        learning_rate: float | str = "auto",
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        scale: str = "auto",
+        shortcut: bool | str = "auto",
+        weight_decay: float = 0.0,
+        engine: str = "auto",
+        device: str = "auto",
+        callbacks: Any = (),
+        random_state: Any = None,
+        verbose: bool | str = "auto",
+    ) -> None:
+        self.network = network
+        self.bottleneck = bottleneck
+        self.corruptions = corruptions
+        self.reconstruction = reconstruction
+        self.penalties = penalties
+        self.latent_dim = latent_dim
+        self.effort = effort
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.scale = scale
+        self.shortcut = shortcut
+        self.weight_decay = weight_decay
+        self.engine = engine
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # -- learning ---------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn codec and weights from ``X``; ``y`` is ignored. A row of ``sample_weight`` 2 counts as two rows."""
+        self.__dict__.pop("_run", None)
+        rows = self._learn_codec(X)
+        weight = check_weight(sample_weight, len(rows))
+        rng = np.random.default_rng(self.seed_)
+        held_out, train_index = self._split(len(rows), rng)
+        run = self._start(rows, train_index, held_out, weight)
+        run.settings_key = self._settings_key()
+        cells, held = run.data.cells, run.data.held_out
+        linear = None
+        if self._has_shortcut and held is not None:
+            linear = held_out_losses(run.model, held, cells, generator(self.seed_, -2, run.model))
+        self.history_ = train(run, self._listeners())
+        self.floor_ = None
+        if self._has_shortcut:
+            self._keep_the_better(run, rows, weight, linear)
+        self._conclude(run, rows)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Pass once over ``X`` at a constant rate. The first call learns codec, scale and shortcut, and freezes them."""
+        if not hasattr(self, "model_"):
+            rows = self._learn_codec(X)
+            weight = check_weight(sample_weight, len(rows))
+            self._run, self.floor_ = self._start(rows, np.arange(len(rows)), None, weight), None
+        else:
+            rows = self._encode(X)
+            weight = check_weight(sample_weight, len(rows))
+        if not hasattr(self, "_run"):  # fitted or loaded before: go on from those weights
+            split = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks))
+            self._run = Run(self.model_, split, self._plan, self.seed_, history=self.history_, epoch=self.n_iter_)
+        run = self._run
+        run.data = run.data._replace(train=rows, train_weight=weight)
+        run.plan = run.plan._replace(epochs=run.epoch + 1, constant_rate=True)
+        self.history_ = train(run)
+        self._conclude(run, rows)
+        return self
+
+    def _learn_codec(self, X: Any) -> Rows:
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        X = check_input(self, X, reset=True)
+        scale = "range" if self.scale == "auto" and needs_unit_range(self.reconstruction) else self.scale
+        self.codec_ = data.learn(X, scale=scale)
+        rows = self.codec_.encode(X)
+        self.fingerprint_ = fingerprint(rows)
+        return rows
+
+    def _split(self, n_rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions of held-out rows and of training rows."""
+        if not 0 <= self.validation_fraction < 1:
+            raise SettingError(f"validation_fraction={self.validation_fraction} must be at least 0 and below 1.")
+        count = math.ceil(self.validation_fraction * n_rows) if n_rows >= FEWEST_TO_HOLD_OUT else 0
+        order = rng.permutation(n_rows)
+        return np.sort(order[:count]), np.sort(order[count:])
+
+    def _start(self, rows: Rows, train_index: np.ndarray, held_out: np.ndarray | None, weight: Tensor | None) -> Run:
+        """Resolve the settings, find the principal components and build the model."""
+        layout, n_rows = self.codec_.layout, len(train_index)
+        parts = resolve_parts(self.get_params(deep=False), layout, n_rows)
+        self._has_shortcut = resolve_shortcut(self.shortcut, parts, layout)
+        device, engine = resolve_device(self.device), resolve_engine(self.engine)
+        self._plan = plan(
+            n_rows,
+            self.effort,
+            self.max_epochs,
+            self.batch_size,
+            self.learning_rate,
+            self.early_stopping,
+            self.weight_decay,
+        )
+        has_held_out = held_out is not None and len(held_out) > 0
+        self.held_out_ = held_out if held_out is not None else np.arange(0)
+        split = Data(
+            rows.subset(train_index) if has_held_out else rows,
+            rows.subset(held_out) if has_held_out and held_out is not None else None,
+            None if weight is None else weight[torch.from_numpy(train_index)],
+            None if weight is None or not has_held_out else weight[torch.from_numpy(self.held_out_)],
+            cells_of(layout.blocks),
+        )
+        most = LARGEST_AUTO if self.latent_dim == "auto" else given_latent_dim(self.latent_dim)
+        spectrum = _principal(split.train, split.train_weight, most, self.seed_)
+        self.latent_dim_ = resolve_latent_dim(self.latent_dim, spectrum, layout)
+        refuse_copying(self.latent_dim_, parts, layout, self.weight_decay)
+        self.principal_ = spectrum.leading(self.latent_dim_)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed_)
+            self.model_ = Model(parts, layout, self.latent_dim_, self._has_shortcut)
+        if self._has_shortcut:
+            self.model_.become_linear(self.principal_)
+        self.model_.to(device)
+        self.settings_ = self._resolved(engine, device)
+        return Run(self.model_, split, self._plan, self.seed_)
+
+    def _listeners(self) -> list[Any]:
+        if self.verbose not in (True, False, "auto"):
+            raise SettingError(f"verbose={self.verbose!r} must be True, False or 'auto'.")
+        own = self.callbacks if isinstance(self.callbacks, (list, tuple)) else [self.callbacks]
+        return [*own, ProgressBar()] if self.verbose else [*own]
+
+    def _keep_the_better(self, run: Run, rows: Rows, weight: Tensor | None, linear: np.ndarray | None) -> None:
+        """Fall back to PCA of all rows unless the network has proved itself on held-out ones."""
+        if linear is not None and run.data.held_out is not None:
+            trained = held_out_losses(
+                run.model, run.data.held_out, run.data.cells, generator(self.seed_, -2, run.model)
+            )
+            self.floor_ = judge_floor(linear, trained)
+            if self.floor_.kept:
+                return
+            # Nothing was chosen by the held-out rows now, so the linear answer may learn from them too.
+            run.model.become_linear(_principal(rows, weight, self.latent_dim_, self.seed_))
+
+    def _conclude(self, run: Run, rows: Rows) -> None:
+        run.model.eval()
+        self.n_iter_ = run.epoch
+        self._n_features_out = int(np.prod(self.model_.z_shape))
+        judged = run.data.held_out if run.data.held_out is not None else rows
+        self.scores_ = score(self.model_, judged, self.principal_, run.data.held_out is not None)
+        if self.history_.stopped == "interrupted":
+            warnings.warn(self.history_.events[-1], UserWarning, stacklevel=3)
+
+    # -- using ------------------------------------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the codes of ``X``: (n, latent_dim) float32, flattened when a code is a map."""
+        rows = self._encode(X)
+        codes = map_rows(self.model_.encoder, rows, self.model_)
+        return codes.reshape(len(codes), -1)
+
+    def inverse_transform(self, Z: Any) -> Any:
+        """Return the samples that codes (n, latent_dim) stand for, in the form and units of the training data."""
+        check_is_fitted(self)
+        return self.codec_.decode(self._decode(Z))
+
+    def reconstruct(self, X: Any) -> Any:
+        """Return ``inverse_transform(transform(X))``: what is left of ``X`` after the isthmus."""
+        return self.inverse_transform(self.transform(X))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Return how normal each row is, (n,): minus its reconstruction and code terms. Higher is more normal."""
+        rows, cells = self._encode(X), cells_of(self.codec_.layout.blocks)
+
+        def score_chunk(x: Tensor, observed: Tensor | None) -> Tensor:
+            return -torch.stack(list(self.model_.terms(Batch(x, observed, cells)).values())).sum(0)
+
+        return map_rows(score_chunk, rows, self.model_)
+
+    def reconstruction_error(self, X: Any, by: str = "sample") -> np.ndarray:
+        """Return the reconstruction term in scaled units: per sample (n,), or ``by="column"`` per cell.
+
+        Per cell means (n, columns) for tables, in the order of ``cell_names_``, and (n, *shape) for everything else. A gap
+        has no error: it counts 0.
+        """
+        if by not in ("sample", "column"):
+            raise SettingError(f"by={by!r} is not known; use 'sample' or 'column'.")
+        rows = self._encode(X)
+        cells = map_rows(lambda x, observed: self.model_.cells(Batch(x, observed)), rows, self.model_)
+        if by == "sample":
+            return cells.reshape(len(cells), -1).sum(1)
+        names, blocks = self.cell_names_, self.codec_.layout.blocks
+        if names is None:
+            return cells
+        columns = np.zeros((len(cells), len(names)), dtype=cells.dtype)
+        for place, block in enumerate(blocks):
+            columns[:, names.index(block.column)] += cells[:, place]
+        return columns
+
+    def sample(self, n: int = 1, random_state: Any = None) -> Any:
+        """Draw ``n`` new samples from the prior of the code, in the form and units of the training data."""
+        check_is_fitted(self)
+        if not self.model_.parts.bottleneck.is_distribution:
+            raise SettingError(
+                f"A {type(self.model_.parts.bottleneck).__name__} code has no prior to draw from; fit a variational "
+                f"autoencoder, isthmus.variational(..), to sample."
+            )
+        device = next(self.model_.parameters()).device
+        rng = torch.Generator(device).manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
+        with torch.inference_mode():
+            return self.codec_.decode(self.model_.sample(n, rng).cpu().numpy())
+
+    def is_training_data(self, X: Any) -> bool:
+        """Are these the rows this model was fitted on? Then ``held_out_`` says which of them it has not learned from."""
+        return fingerprint(self._encode(X)) == self.fingerprint_
+
+    @property
+    def encoder_(self) -> nn.Module:
+        """x (B, *shape), scaled -> embedding (B, *z_shape)."""
+        check_is_fitted(self)
+        return self.model_.encoder
+
+    @property
+    def decoder_(self) -> nn.Module:
+        """z (B, *z_shape) -> the expected sample (B, *shape), scaled."""
+        check_is_fitted(self)
+        return self.model_.decoder
+
+    @property
+    def cell_names_(self) -> list[str] | None:
+        """The encoded columns of a table, in order; None for everything else."""
+        check_is_fitted(self)
+        return list(dict.fromkeys(block.column for block in self.codec_.layout.blocks)) or None
+
+    def _encode(self, X: Any) -> Rows:
+        check_is_fitted(self)
+        return self.codec_.encode(check_input(self, X, reset=False))
+
+    def _decode(self, Z: Any) -> np.ndarray:
+        Z = np.asarray(Z, dtype=np.float32)
+        width = int(np.prod(self.model_.z_shape))
+        if Z.ndim != 2 or Z.shape[1] != width:
+            raise SettingError(f"Codes of this model are (n, {width}), but these are {Z.shape}.")
+        if not np.isfinite(Z).all():
+            raise SettingError("The codes hold NaN or infinite values, which stand for no sample; remove those rows.")
+        device, size = next(self.model_.parameters()).device, chunk_rows(self.codec_.layout.size)
+        out = np.empty((len(Z), *self.codec_.layout.shape), dtype=np.float32)
+        with torch.inference_mode():
+            for place in chunks(len(Z), size):
+                z = np.zeros((size, width), dtype=np.float32)
+                z[: place.stop - place.start] = Z[place]
+                x_hat = self.model_.decoder(torch.from_numpy(z).view(size, *self.model_.z_shape).to(device))
+                out[place] = x_hat[: place.stop - place.start].cpu().numpy()
+        return out
+
+    # -- keeping ----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str) -> None:
+        """Write the model folder: config.json, weights and codec as safetensors and JSON, scores, history, a card."""
+        check_is_fitted(self)
+        persistence.write(to_saved(self), path)
+
+    def _resolved(self, engine: str, device: torch.device) -> dict[str, Any]:
+        """Return every setting as it was used, as plain JSON."""
+        parts = self.model_.parts
+        return {
+            "latent_dim": self.latent_dim_,
+            "network": to_json(parts.network),
+            "bottleneck": to_json(parts.bottleneck),
+            "corruptions": to_json(parts.corruptions),
+            "reconstruction": to_json(parts.reconstruction),
+            "penalties": to_json(parts.penalties),
+            "effort": self.effort,
+            **{key: value for key, value in self._plan._asdict().items() if key != "constant_rate"},
+            "early_stopping": self.early_stopping,
+            "validation_fraction": self.validation_fraction,
+            "scale": self.scale,
+            "shortcut": self._has_shortcut,
+            "engine": engine,
+            "device": str(device),
+            "random_state": self.random_state if isinstance(self.random_state, int) else None,
+            "seed": self.seed_,
+        }
+
+    def _settings_key(self) -> str:
+        described = json.dumps(self.settings_, sort_keys=True) + self.fingerprint_
+        return hashlib.sha256(described.encode()).hexdigest()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        tags.non_deterministic = False
+        return tags
+
+
+def _principal(rows: Rows, weight: Tensor | None, k: int, seed: int) -> Principal:
+    """Return the first ``k`` principal components of some rows, flattened."""
+    width = int(np.prod(rows.shape))
+
+    def pieces() -> Iterator[Chunk]:
+        for place in chunks(len(rows), 4096):
+            x, observed = rows.take(place)
+            seen = None if observed is None else observed.flatten(1)
+            yield x.flatten(1), seen, None if weight is None else weight[place]
+
+    return principal(pieces, width, len(rows), k, torch.Generator().manual_seed(seed))
+
+
+def _rebuild(saved: persistence.Saved, network: Any = None) -> Autoencoder:
+    """Rebuild a saved autoencoder; ``network`` is the pair of modules that a folder cannot hold."""
+    settings = dict(saved.config["params"]) | ({} if network is None else {"network": network})
+    autoencoder = Autoencoder(**{name: from_json(value) for name, value in settings.items()})
+    restore(autoencoder, saved)
+    return autoencoder
+
+
+persistence.register("autoencoder", _rebuild)

@@ -1,0 +1,158 @@
+"""What the model folder of an autoencoder holds, and the card that tells people about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from isthmus import data
+from isthmus.history import History
+from isthmus.model import Model, Parts
+from isthmus.parts.networks import Modules
+from isthmus.parts.part import from_json, to_json
+from isthmus.parts.principal import Principal
+from isthmus.persistence import Saved, versions
+from isthmus.scores import Floor
+from isthmus.training import Plan
+
+_PARTS = ("network", "bottleneck", "reconstruction", "corruptions", "penalties")
+
+
+def to_saved(autoencoder: Any) -> Saved:
+    """Return everything a fitted autoencoder needs to be itself in another process."""
+    params = {
+        name: to_json(value)
+        for name, value in autoencoder.get_params(deep=False).items()
+        if name not in ("callbacks", "random_state", "network")
+    }
+    params["network"] = to_json(autoencoder.model_.parts.network)
+    params["random_state"] = autoencoder.settings_["random_state"]
+    principal, history = autoencoder.principal_, autoencoder.history_
+    weights = {f"model.{name}": value for name, value in autoencoder.model_.state_dict().items()}
+    weights |= {
+        "principal.mean": principal.mean,
+        "principal.directions": principal.directions,
+        "principal.variances": principal.variances,
+        "held_out": torch.from_numpy(autoencoder.held_out_.astype(np.int64)),
+    }
+    record = history.to_json()
+    config = {
+        "params": params,
+        "settings": autoencoder.settings_,
+        "n_features_in": autoencoder.n_features_in_,
+        "feature_names_in": list(map(str, getattr(autoencoder, "feature_names_in_", []))) or None,
+        "fingerprint": autoencoder.fingerprint_,
+        "reading": getattr(autoencoder, "reading_", {}),
+    }
+    metrics = {
+        "scores": autoencoder.scores_,
+        "floor": None if autoencoder.floor_ is None else _plain(autoencoder.floor_._asdict()),
+        "principal_total": principal.total,
+        "n_iter": autoencoder.n_iter_,
+        "training": {name: record[name] for name in ("best_epoch", "stopped", "events", "engine")},
+    }
+    codec = autoencoder.codec_
+    return Saved(
+        "autoencoder",
+        config,
+        weights,
+        codec.to_json(),
+        codec.arrays(),
+        metrics,
+        record["epochs"],
+        model_card(autoencoder),
+    )
+
+
+def restore(autoencoder: Any, saved: Saved) -> None:
+    """Make an unfitted autoencoder the one that was saved."""
+    config, metrics, weights = saved.config, saved.metrics, saved.weights
+    settings = config["settings"]
+    codec = data.codec_from(saved.preprocess, saved.arrays)
+    chosen = {name: from_json(settings[name]) for name in _PARTS}
+    if isinstance(chosen["network"], Modules):
+        given = autoencoder.network
+        chosen["network"] = Modules(*given) if isinstance(given, (tuple, list)) else given
+        chosen["network"].resolve(codec.layout.shape, 0)
+    with torch.random.fork_rng():  # building draws initial weights, which are overwritten at once
+        model = Model(Parts(**chosen), codec.layout, settings["latent_dim"], settings["shortcut"])
+    model.load_state_dict({name.removeprefix("model."): v for name, v in weights.items() if name.startswith("model.")})
+    autoencoder.model_ = model.eval()
+    autoencoder.codec_ = codec
+    autoencoder.principal_ = Principal(
+        weights["principal.mean"],
+        weights["principal.directions"],
+        weights["principal.variances"],
+        metrics["principal_total"],
+    )
+    autoencoder.held_out_ = weights["held_out"].numpy()
+    autoencoder.settings_, autoencoder.seed_ = settings, settings["seed"]
+    autoencoder.latent_dim_, autoencoder._has_shortcut = settings["latent_dim"], settings["shortcut"]
+    autoencoder._plan = Plan(**{name: settings[name] for name in Plan._fields if name in settings})
+    autoencoder._n_features_out = int(np.prod(model.z_shape))
+    autoencoder.n_iter_, autoencoder.n_features_in_ = metrics["n_iter"], config["n_features_in"]
+    if config["feature_names_in"]:
+        autoencoder.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
+    autoencoder.fingerprint_, autoencoder.reading_ = config["fingerprint"], config["reading"]
+    autoencoder.scores_ = metrics["scores"]
+    autoencoder.floor_ = None if metrics["floor"] is None else Floor(**metrics["floor"])
+    autoencoder.history_ = History(epochs=saved.history, **metrics["training"])
+
+
+def model_card(autoencoder: Any) -> str:
+    """Return the README.md of a model folder: what it is, what it was learned from, how good it is, how to use it."""
+    scores, settings, codec = autoencoder.scores_, autoencoder.settings_, autoencoder.codec_
+    where = "held-out rows" if scores["held_out"] else "the training rows (there were too few to hold any out)"
+    lines = [
+        "# An Isthmus autoencoder",
+        "",
+        f"Learned from {codec.kind} data: each sample has the encoded shape {tuple(codec.layout.shape)} and becomes a code "
+        f"of {settings['latent_dim']} numbers ({settings['network']['part']} network, {settings['bottleneck']['part']} "
+        f"bottleneck, {settings['reconstruction']['part']} reconstruction).",
+        "",
+        f"## How good it is, on {scores['rows']} {where}",
+        "",
+        "| | squared error per sample (scaled units) | variance explained | accuracy of categories |",
+        "|---|---|---|---|",
+    ]
+    for rival, name in (("model", "this model"), ("pca", "PCA, same code size"), ("mean", "the mean")):
+        row = scores[rival]
+        lines.append(f"| {name} | {row['squared_error']:.4g} | {_percent(row['explained'])} | {_percent(row['accuracy'])} |")
+    if autoencoder.floor_ is not None and not autoencoder.floor_.kept:
+        lines += ["", "The network did not beat PCA on held-out rows by more than the standard error, so the model *is* PCA."]
+    lines += ["", "## Data schema", ""]
+    if codec.layout.blocks:
+        kinds = {block.column: block.kind for block in codec.layout.blocks if not block.gap}
+        gaps = {block.column for block in codec.layout.blocks if block.gap}
+        lines += ["| column | kind |", "|---|---|"]
+        lines += [f"| {name} | {kind}{', with gaps' if name in gaps else ''} |" for name, kind in kinds.items()]
+    else:
+        lines.append(f"{codec.kind}, one sample is {tuple(codec.layout.shape)}.")
+    lines += ["", *(f"* {note}" for note in codec.notes)] if codec.notes else []
+    lines += [
+        "",
+        "## How to use it",
+        "",
+        "```python",
+        "import isthmus as ist",
+        'ae = ist.load("this folder")',
+        "codes = ae.transform(X); X_again = ae.inverse_transform(codes); oddness = -ae.score_samples(X)",
+        "```",
+        "",
+        "or `isthmus encode DATA -m FOLDER -o codes.csv`. The folder holds JSON and safetensors only; loading runs no code.",
+        "",
+        "Made with " + ", ".join(f"{name} {number}" for name, number in versions().items()) + ".",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: a standard error of a single row is written as null."""
+    return {name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in values.items()}

@@ -1,0 +1,47 @@
+"""Inference in chunks of one fixed shape, so that a row's result does not depend on the rows around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from isthmus.data.rows import Rows
+from isthmus.training import chunks
+
+
+def chunk_rows(size: int) -> int:
+    """Return how many rows of ``size`` numbers a chunk holds: a power of two, 16 to 1,024, of about half a million numbers.
+
+    Matrix products round differently for different shapes; with one shape for every call, they cannot.
+    """
+    return 2 ** min(10, max(4, (2**19 // max(1, size)).bit_length() - 1))
+
+
+@torch.inference_mode()
+def map_rows(function: Callable[[Tensor, Tensor | None], Tensor], rows: Rows, model: nn.Module) -> np.ndarray:
+    """Apply ``function(x, observed) -> (B, ...)`` to all rows, chunk by chunk, each padded to the fixed size."""
+    size = chunk_rows(int(np.prod(rows.shape)))
+    parameter = next(model.parameters())
+    out: np.ndarray | None = None
+    for place in chunks(len(rows), size):
+        x, observed = rows.take(place)
+        count = len(x)
+        x = _padded(x, size).to(parameter)
+        observed = None if observed is None else _padded(observed, size).to(parameter.device)
+        result = function(x, observed)[:count].cpu().numpy()
+        if out is None:
+            out = np.empty((len(rows), *result.shape[1:]), dtype=result.dtype)
+        out[place] = result
+    assert out is not None, "there is at least one row"
+    return out
+
+
+def _padded(values: Tensor, size: int) -> Tensor:
+    if len(values) == size:
+        return values
+    padded = values.new_zeros(size, *values.shape[1:])
+    padded[: len(values)] = values
+    return padded

@@ -1,0 +1,79 @@
+"""What the estimator accepts, by scikit-learn's rules where they apply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import (
+    _check_feature_names,  # pyright: ignore[reportPrivateUsage] - tables bypass check_array, not the naming rules
+    check_array,
+    validate_data,
+)
+from torch import Tensor
+
+from isthmus.data import Images, Series
+from isthmus.data.frames import is_table
+from isthmus.errors import DataError
+
+
+def check_input(estimator: Any, X: Any, reset: bool) -> Any:
+    """Check ``X`` and remember (``reset``) or compare its width and column names; return it in a form the codec knows.
+
+    Gaps (NaN) pass, infinities do not. Two-dimensional arrays follow scikit-learn's checks to the letter; tables, images
+    and series are checked by their codec.
+    """
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu().numpy()
+    if isinstance(X, (Images, Series)) or getattr(X, "ndim", 2) in (3, 4):
+        return _check_samples(estimator, X, reset)
+    if is_table(X):
+        return _check_table(estimator, X, reset)
+    codec = None if reset else estimator.codec_
+    if codec is not None and codec.kind == "images":
+        raise DataError(f"The model expects images of the shape {codec.layout.shape}, but got an array of {np.shape(X)}.")
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse="csr",
+        dtype="numeric",
+        ensure_all_finite="allow-nan",
+        ensure_min_samples=2 if reset else 1,
+    )
+    return X
+
+
+def _check_samples(estimator: Any, X: Any, reset: bool) -> Any:
+    if hasattr(X, "ndim"):
+        X = check_array(X, dtype="numeric", allow_nd=True, ensure_all_finite="allow-nan")
+        if reset and len(X) < 2:
+            raise DataError("The data holds 1 sample; at least 2 are needed to learn from.")
+    if reset:
+        estimator.n_features_in_ = int(np.prod(np.shape(X)[1:])) if hasattr(X, "ndim") else 1
+        if hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+    return X
+
+
+def _check_table(estimator: Any, X: Any, reset: bool) -> Any:
+    rows, columns = X.shape
+    if rows < (2 if reset else 1):
+        raise DataError(f"The table has {rows} sample(s) (shape={X.shape}); at least {2 if reset else 1} are needed.")
+    if reset:
+        estimator.n_features_in_ = columns
+    _check_feature_names(estimator, X, reset=reset)
+    return X
+
+
+def check_weight(sample_weight: Any, n_rows: int) -> Tensor | None:
+    """Return the sample weights as float32 (n,), scaled to a mean of 1; None when every row counts the same."""
+    if sample_weight is None:
+        return None
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weight.shape != (n_rows,):
+        raise DataError(f"sample_weight has the shape {weight.shape}, but there are {n_rows} rows; give one number a row.")
+    if (weight < 0).any() or not weight.any():
+        raise DataError("sample_weight must not be negative, nor all zero.")
+    return torch.from_numpy((weight / weight.mean()).astype(np.float32))

@@ -1,0 +1,153 @@
+"""The model: all weights, composed from parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.layout import Layout
+from isthmus.parts.bottlenecks import Bottleneck
+from isthmus.parts.corruptions import Corruption
+from isthmus.parts.networks import Network
+from isthmus.parts.penalties import Penalty
+from isthmus.parts.principal import Principal, centre
+from isthmus.parts.reconstructions import Reconstruction
+from isthmus.parts.step import Batch, Code, Step
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one model, all resolved: nothing says "auto" any more."""
+
+    network: Network
+    bottleneck: Bottleneck
+    reconstruction: Reconstruction
+    corruptions: tuple[Corruption, ...] = ()
+    penalties: tuple[Penalty, ...] = ()
+
+
+class Encoder(nn.Module):
+    """x (B, *shape) -> embedding (B, *z_shape). With a linear shortcut: network(x - mean) + E (x - mean)."""
+
+    def __init__(self, parts: Parts, layout: Layout, latent_dim: int, shortcut: bool) -> None:
+        super().__init__()
+        self.bottleneck = parts.bottleneck
+        self.body, h_shape = parts.network.encoder(layout.shape)
+        self.head, self.z_shape = parts.bottleneck.head(h_shape, latent_dim)
+        self.shortcut = nn.Parameter(torch.zeros(latent_dim, layout.size)) if shortcut else None
+        self.register_buffer("mean", torch.zeros(layout.shape))
+        self.mean: Tensor
+
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        return self.code(x, observed, None, 1.0).embedding
+
+    def code(self, x: Tensor, observed: Tensor | None, rng: torch.Generator | None, progress: float) -> Code:
+        x = centre(x, observed, self.mean)
+        code = self.bottleneck(self.head, self.body(x), rng, progress)
+        if self.shortcut is None:
+            return code
+        linear = x.flatten(1) @ self.shortcut.T  # (B, latent_dim)
+        return code._replace(z=code.z + linear, embedding=code.embedding + linear)
+
+
+class Decoder(nn.Module):
+    """z (B, *z_shape) -> the expected sample (B, *shape). With a linear shortcut: network(z) + gain (D z + mean - offset)."""
+
+    def __init__(self, parts: Parts, layout: Layout, z_shape: tuple[int, ...], shortcut: bool) -> None:
+        super().__init__()
+        self.layout, self.reconstruction = layout, parts.reconstruction
+        self.body = parts.network.decoder(z_shape, layout.shape)
+        self.shortcut = nn.Parameter(torch.zeros(layout.size, math.prod(z_shape))) if shortcut else None
+        link = parts.reconstruction.link(layout) if shortcut else None
+        gain, offset = link if link is not None else (torch.ones(1), torch.zeros(1))
+        self.register_buffer("mean", torch.zeros(layout.size))
+        self.register_buffer("gain", gain, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
+        self.mean: Tensor
+        self.gain: Tensor
+        self.offset: Tensor
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.reconstruction.mean(self.outputs(z), self.layout)
+
+    def outputs(self, z: Tensor) -> Tensor:
+        """Return what the reconstruction compares: the sample itself, or logits."""
+        x_hat = self.body(z)
+        if self.shortcut is None:
+            return x_hat
+        linear = self.gain * (torch.addmm(self.mean, z.flatten(1), self.shortcut.T) - self.offset)
+        return x_hat + linear.view_as(x_hat)
+
+
+class Model(nn.Module):
+    """All weights; four methods that the loop, the estimator and the applications know: encode, decode, terms, sample."""
+
+    def __init__(self, parts: Parts, layout: Layout, latent_dim: int, shortcut: bool = False) -> None:
+        super().__init__()
+        self.parts, self.layout = parts, layout
+        self.encoder = Encoder(parts, layout, latent_dim, shortcut)
+        self.decoder = Decoder(parts, layout, self.encoder.z_shape, shortcut)
+        self.scale = parts.reconstruction.module(layout)
+
+    @property
+    def z_shape(self) -> tuple[int, ...]:
+        return self.encoder.z_shape
+
+    def encode(self, batch: Batch, rng: torch.Generator | None = None, progress: float = 1.0) -> Code:
+        """Return the code of a batch; without a generator, the noise-free one."""
+        return self.encoder.code(batch.x, batch.observed, rng, progress)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the decoder's output, (B, *shape): the sample itself, or logits. ``decoder(z)`` gives the expected sample."""
+        return self.decoder.outputs(z)
+
+    def terms(self, batch: Batch, rng: torch.Generator | None = None, progress: float = 1.0) -> dict[str, Tensor]:
+        """Return every loss term by name, each (B,), or () for a term of the whole batch.
+
+        With a generator: as in training (corrupted input, random code, penalties). Without: as in scoring.
+        """
+        seen = batch
+        if rng is not None:
+            for corruption in self.parts.corruptions:
+                seen = corruption(seen, rng)
+        code = self.encode(seen, rng, progress)
+        x_hat = self.decode(code.z)
+        terms = {"reconstruction": self.parts.reconstruction(x_hat, batch, self.layout, self.scale), **code.terms}
+        if rng is not None and self.parts.penalties:
+            step = Step(batch, code, x_hat, self.encoder, self.decode, progress)
+            for penalty in self.parts.penalties:
+                terms[type(penalty).__name__.lower()] = penalty(step)
+        return terms
+
+    def cells(self, batch: Batch) -> Tensor:
+        """Return the noise-free reconstruction term of each cell: (B, *shape), or (B, n_blocks) for tables."""
+        return self.parts.reconstruction.cells(self.decode(self.encode(batch).z), batch, self.layout, self.scale)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw ``n`` expected samples, (n, *shape), from codes of the prior."""
+        return self.decoder(self.parts.bottleneck.prior(n, self.z_shape, rng))
+
+    @torch.no_grad()
+    def become_linear(self, floor: Principal) -> None:
+        """Make the model equal PCA: orthonormal shortcut (E = U, D = U^T), network silent. Needs a shortcut."""
+        encoder, decoder = self.encoder, self.decoder
+        assert encoder.shortcut is not None and decoder.shortcut is not None, "this model has no shortcut"
+        k = len(floor.directions)  # fewer than latent_dim when there are fewer rows than that: the rest stays 0
+        encoder.shortcut.zero_()[:k] = floor.directions
+        decoder.shortcut.zero_()[:, :k] = floor.directions.T
+        encoder.mean.copy_(floor.mean.view_as(encoder.mean))
+        decoder.mean.copy_(floor.mean)
+        _silence(encoder.head)
+        _silence(decoder.body)
+
+
+def _silence(module: nn.Module) -> None:
+    """Zero the last layer that has weights, so that ``module`` adds nothing until training says so."""
+    layers = [layer for layer in module.modules() if isinstance(getattr(layer, "weight", None), nn.Parameter)]
+    last: Sequence[nn.Parameter] = list(layers[-1].parameters(recurse=False)) if layers else []
+    for parameter in last:
+        parameter.zero_()

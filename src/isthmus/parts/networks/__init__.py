@@ -1,0 +1,8 @@
+"""Networks: the two seas around the isthmus."""
+
+from isthmus.parts.networks.conv import Conv
+from isthmus.parts.networks.mlp import MLP
+from isthmus.parts.networks.modules import Modules
+from isthmus.parts.networks.network import Network
+
+__all__ = ["MLP", "Conv", "Modules", "Network"]

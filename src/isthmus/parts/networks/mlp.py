@@ -1,0 +1,67 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from isthmus.errors import SettingError
+from isthmus.parts.networks.activations import activation
+from isthmus.parts.networks.network import Network
+
+
+@dataclass
+class MLP(Network):
+    """Fully connected layers; the decoder is the encoder's mirror image.
+
+    ``hidden=()`` leaves only the linear maps of bottleneck and output; ``hidden="auto"`` derives the widths from the data
+    (:func:`default_widths`).
+    """
+
+    hidden: tuple[int, ...] | str = "auto"
+    activation: str = "silu"
+    dropout: float = 0.0
+
+    def encoder(self, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
+        widths = [math.prod(shape), *self._widths()]
+        return nn.Sequential(nn.Flatten(), *self._layers(widths)), (widths[-1],)
+
+    def decoder(self, z_shape: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
+        widths = [math.prod(z_shape), *reversed(self._widths())]
+        output = nn.Linear(widths[-1], math.prod(shape))
+        return nn.Sequential(nn.Flatten(), *self._layers(widths), output, nn.Unflatten(1, shape))
+
+    def resolve(self, shape: tuple[int, ...], n_rows: int) -> Network:
+        if not 0 <= self.dropout < 1:
+            raise SettingError(f"MLP(dropout={self.dropout}) must be at least 0 and below 1; try 0.1.")
+        if isinstance(self.hidden, str):
+            if self.hidden != "auto":
+                raise SettingError(f'MLP(hidden={self.hidden!r}) must be widths such as (256, 128), or "auto".')
+            return replace(self, hidden=default_widths(math.prod(shape), n_rows))
+        if any(width < 1 for width in self.hidden):
+            raise SettingError(f"MLP(hidden={tuple(self.hidden)}) has a layer without units; every width must be at least 1.")
+        return self
+
+    @property
+    def holds_back(self) -> bool:
+        return self.dropout > 0
+
+    def _widths(self) -> tuple[int, ...]:
+        if isinstance(self.hidden, str):
+            raise TypeError('hidden="auto" has no widths yet: call resolve(shape, n_rows) first.')
+        return tuple(self.hidden)
+
+    def _layers(self, widths: list[int]) -> list[nn.Module]:
+        layers: list[nn.Module] = []
+        for inside, outside in zip(widths, widths[1:], strict=False):
+            layers += [nn.Linear(inside, outside), activation(self.activation)]
+            if self.dropout:
+                layers.append(nn.Dropout(self.dropout))
+        return layers
+
+
+def default_widths(size: int, n_rows: int) -> tuple[int, ...]:
+    """Two hidden layers: (256, 128), doubled for samples of more than 256 numbers when there are rows enough to use them."""
+    return (512, 256) if size > 256 and n_rows >= 5000 else (256, 128)

@@ -1,0 +1,161 @@
+"""Settings that say "auto", or a name, become parts and numbers: one rule each, all in this file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from isthmus.errors import SettingError
+from isthmus.layout import Layout
+from isthmus.model import Parts
+from isthmus.parts.bottlenecks import Bottleneck, Gaussian, Plain
+from isthmus.parts.corruptions import Corruption
+from isthmus.parts.networks import MLP, Conv, Modules, Network
+from isthmus.parts.part import Part
+from isthmus.parts.penalties import Penalty
+from isthmus.parts.principal import Principal
+from isthmus.parts.reconstructions import Bernoulli, Huber, Mixed, Normal, Reconstruction, SquaredError
+
+_NETWORKS: dict[str, type[Network]] = {"mlp": MLP, "conv": Conv}
+_BOTTLENECKS: dict[str, type[Bottleneck]] = {"plain": Plain, "gaussian": Gaussian}
+_RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
+    "squared_error": SquaredError,
+    "huber": Huber,
+    "bernoulli": Bernoulli,
+    "normal": Normal,
+    "mixed": Mixed,
+}
+WIDEST_MLP_IMAGE = 4096
+"""Images of more numbers than this get a convolutional network; below, dense layers learn more in the same time."""
+EXPLAINED = 0.9
+"""The share of the variance that latent_dim="auto" asks PCA to explain."""
+LARGEST_AUTO = 64
+
+
+def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Parts:
+    """Turn the component settings of an Autoencoder into parts that fit the data."""
+    bottleneck = _named(settings["bottleneck"], "bottleneck", Bottleneck, _BOTTLENECKS)
+    network = settings["network"]
+    if network == "auto":
+        is_large_image = len(layout.shape) == 3 and layout.size > WIDEST_MLP_IMAGE
+        network = Conv() if is_large_image else MLP(dropout=default_dropout(n_rows))
+    elif isinstance(network, (tuple, list)) and len(network) == 2 and all(isinstance(m, nn.Module) for m in network):
+        network = Modules(*network)
+    else:
+        network = _named(network, "network", Network, _NETWORKS)
+    reconstruction = settings["reconstruction"]
+    if reconstruction == "auto":
+        reconstruction = _default_reconstruction(layout, bottleneck)
+    else:
+        reconstruction = _named(reconstruction, "reconstruction", Reconstruction, _RECONSTRUCTIONS)
+    if isinstance(reconstruction, Mixed) and not layout.blocks:
+        raise SettingError("reconstruction=Mixed() is for tables; pass a DataFrame, or use 'squared_error'.")
+    return Parts(
+        network.resolve(layout.shape, n_rows),
+        bottleneck,
+        reconstruction,
+        _several(settings["corruptions"], "corruptions", Corruption),
+        _several(settings["penalties"], "penalties", Penalty),
+    )
+
+
+def default_dropout(n_rows: int) -> float:
+    """Return the dropout of the default network: 0.2 up to 4,000 rows, where it overfits without; none beyond."""
+    return 0.2 if n_rows < 4000 else 0.0
+
+
+def needs_unit_range(setting: Any) -> bool:
+    """Does this reconstruction setting compare probabilities?"""
+    part = _RECONSTRUCTIONS.get(setting) if isinstance(setting, str) else setting
+    return bool(getattr(part, "needs_unit_range", False))
+
+
+def resolve_latent_dim(setting: int | str, spectrum: Principal, layout: Layout) -> int:
+    """Return the size of the code.
+
+    "auto" takes the fewest principal components that explain nine tenths of the variance, at most half of the numbers of
+    a sample and at most 64, and at least 1.
+    """
+    if setting == "auto":
+        explained = spectrum.variances.cumsum(0) / max(spectrum.total, 1e-30)
+        fewest = int((explained < EXPLAINED - 1e-6).sum()) + 1
+        return max(1, min(fewest, layout.size // 2, LARGEST_AUTO))
+    return given_latent_dim(setting)
+
+
+def given_latent_dim(setting: Any) -> int:
+    """Return the size of the code that the user asked for."""
+    if isinstance(setting, bool) or not hasattr(setting, "__index__"):
+        raise SettingError(f"latent_dim={setting!r} must be a whole number, or 'auto'.")
+    if int(setting) < 1:
+        raise SettingError(f"latent_dim={setting} must be at least 1.")
+    return int(setting)
+
+
+def refuse_copying(latent_dim: int, parts: Parts, layout: Layout, weight_decay: float) -> None:
+    """Refuse a vector code as large as the input when nothing keeps the model from copying."""
+    held = parts.corruptions or parts.penalties or parts.bottleneck.constrains or parts.network.holds_back
+    if latent_dim >= layout.size and not held and weight_decay == 0:
+        raise SettingError(
+            f"latent_dim={latent_dim} is not smaller than the {layout.size} input numbers of a sample (n_features = "
+            f"{layout.size}); nothing would be compressed. Try {max(1, layout.size // 2)}, or add a corruption, a penalty, "
+            f"dropout or weight_decay."
+        )
+
+
+def resolve_shortcut(setting: bool | str, parts: Parts, layout: Layout) -> bool:
+    """Return whether the model starts from PCA: "auto" means wherever bottleneck and reconstruction can carry it."""
+    possible = parts.bottleneck.is_additive and parts.reconstruction.link(layout) is not None
+    if setting == "auto":
+        return possible
+    if setting not in (True, False):
+        raise SettingError(f"shortcut={setting!r} must be True, False or 'auto'.")
+    if setting and not possible:
+        raise SettingError(
+            f"shortcut=True needs a code that a linear map can be added to and a reconstruction near the data, but "
+            f"{type(parts.bottleneck).__name__} with {type(parts.reconstruction).__name__} is not; use shortcut='auto'."
+        )
+    return bool(setting)
+
+
+def resolve_device(setting: str | torch.device) -> torch.device:
+    """Return the device: "auto" is the GPU when torch sees one."""
+    if setting == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(setting)
+    except RuntimeError as error:
+        raise SettingError(f"device={setting!r} is not known to torch; use 'auto', 'cpu' or 'cuda'.") from error
+
+
+def resolve_engine(setting: str) -> str:
+    """Return the name of the engine that computes the steps; "eager" serves every model."""
+    if setting not in ("auto", "eager"):
+        raise SettingError(f"engine={setting!r} is not known; use 'auto' or 'eager'.")
+    return "eager"
+
+
+def _default_reconstruction(layout: Layout, bottleneck: Bottleneck) -> Reconstruction:
+    """Beside a random code a likelihood, whose variance is learned; else squared differences."""
+    if layout.blocks:
+        return Mixed(numeric="normal" if bottleneck.is_distribution else "squared")
+    return Normal() if bottleneck.is_distribution else SquaredError()
+
+
+def _named(setting: Any, parameter: str, family: type[Any], names: dict[str, type[Any]]) -> Any:
+    if isinstance(setting, family):
+        return setting
+    if isinstance(setting, str) and setting in names:
+        return names[setting]()
+    known = ", ".join(repr(name) for name in names)
+    raise SettingError(f"{parameter}={setting!r} is not known; use {known} or a {family.__name__} part.")
+
+
+def _several(setting: Any, parameter: str, family: type[Part]) -> tuple[Any, ...]:
+    parts = (setting,) if isinstance(setting, Part) else tuple(setting)
+    for part in parts:
+        if not isinstance(part, family):
+            raise SettingError(f"{parameter} takes {family.__name__} parts, not {part!r}.")
+    return parts

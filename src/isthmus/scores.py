@@ -1,0 +1,117 @@
+"""How good a model is, beside PCA at the same latent size and beside the mean."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.data.rows import Rows
+from isthmus.inference import chunk_rows, map_rows
+from isthmus.layout import Layout
+from isthmus.model import Model
+from isthmus.parts.principal import Principal
+from isthmus.parts.step import Batch
+from isthmus.training import chunks
+
+RIVALS = ("model", "pca", "mean")
+
+
+class Floor(NamedTuple):
+    """Was the network kept on top of PCA? ``gain`` is the mean held-out loss it saves per sample."""
+
+    kept: bool
+    gain: float
+    standard_error: float
+
+
+def held_out_losses(model: Model, rows: Rows, cells: Tensor | None, rng: torch.Generator) -> np.ndarray:
+    """Return the loss of each row, (n,), under the objective of training and the noise of ``rng``."""
+    model.eval()
+
+    def losses(x: Tensor, observed: Tensor | None) -> Tensor:
+        terms = model.terms(Batch(x, observed, cells), rng, 1.0)
+        return torch.stack([values.expand(len(x)) for values in terms.values()]).sum(0)
+
+    return map_rows(losses, rows, model)
+
+
+def judge_floor(linear: np.ndarray, trained: np.ndarray) -> Floor:
+    """Keep the network only when what it saves on held-out rows exceeds the standard error of that saving."""
+    gains = linear.astype(np.float64) - trained
+    gain, error = float(gains.mean()), float(gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else math.inf
+    return Floor(gain > error, gain, error)
+
+
+def score(model: Model, rows: Rows, floor: Principal, held_out: bool) -> dict[str, Any]:
+    """Return squared error, explained share and accuracy of the model, of PCA and of the mean on the same rows."""
+    layout = model.layout
+    tally, device = _Tally(layout), next(model.parameters()).device
+
+    sums = torch.zeros(len(RIVALS), 3, tally.width, dtype=torch.float64)
+    for place in chunks(len(rows), chunk_rows(layout.size)):
+        x, observed = rows.take(place)
+        with torch.inference_mode():
+            guess = model.decoder(model.encoder(x.to(device), None if observed is None else observed.to(device))).cpu()
+        flat, seen = x.flatten(1), None if observed is None else observed.flatten(1)
+        guesses = (guess.flatten(1), floor.project(flat, seen), floor.mean.expand_as(flat))
+        for rival, values in enumerate(guesses):
+            sums[rival] += tally.compare(values, flat, seen).sum(0)
+    result: dict[str, Any] = {"rows": len(rows), "held_out": held_out}
+    for place, name in enumerate(RIVALS):
+        result[name] = tally.summary(sums[place].numpy(), sums[-1].numpy(), len(rows))
+    if layout.blocks:
+        result["columns"] = tally.columns(sums.numpy())
+    return result
+
+
+class _Tally:
+    """Sums per cell: squared errors (numbers) or hits (categories, booleans), and how many cells were observed."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.width = layout, len(layout.blocks) or layout.size
+
+    def compare(self, guess: Tensor, x: Tensor, seen: Tensor | None) -> Tensor:
+        """Return (B, 3, cells): squared error, hits and count of each cell."""
+        known = torch.ones_like(x) if seen is None else seen.to(x.dtype)
+        squared = (guess - x).square() * known
+        if not self.layout.blocks:
+            return torch.stack([squared, torch.zeros_like(squared), known], 1)
+        parts = []
+        for block in self.layout.blocks:
+            own, right = guess[:, block.features], x[:, block.features]
+            if block.kind == "category":
+                hits = own.argmax(1) == right.argmax(1)
+            else:
+                hits = (own[:, 0] > 0.5) == (right[:, 0] > 0.5)
+            count = known[:, block.start]
+            parts.append(torch.stack([squared[:, block.features].sum(1), hits * count, count], 1))
+        return torch.stack(parts, 2)
+
+    def summary(self, sums: np.ndarray, mean: np.ndarray, rows: int) -> dict[str, float | None]:
+        error, worst = float(sums[0].sum()), float(mean[0].sum())
+        labels = [i for i, block in enumerate(self.layout.blocks) if block.kind != "numeric" and not block.gap]
+        count = float(sums[2][labels].sum()) if labels else 0.0
+        return {
+            "squared_error": error / rows,
+            "explained": 1 - error / worst if worst > 0 else None,
+            "accuracy": float(sums[1][labels].sum()) / count if count else None,
+        }
+
+    def columns(self, sums: np.ndarray) -> dict[str, dict[str, Any]]:
+        """Return for each column its kind and, for each rival, RMSE over that of the mean (numbers) or accuracy."""
+        columns: dict[str, dict[str, Any]] = {}
+        for i, block in enumerate(self.layout.blocks):
+            count = sums[0, 2, i]
+            if block.gap or not count:
+                continue
+            if block.kind == "numeric":
+                worst = math.sqrt(sums[2, 0, i]) or 1.0
+                values = {name: math.sqrt(sums[p, 0, i]) / worst for p, name in enumerate(RIVALS)}
+            else:
+                values = {name: float(sums[p, 1, i] / count) for p, name in enumerate(RIVALS)}
+            columns[block.column] = {"kind": block.kind, "rows": int(count), **values}
+        return columns

@@ -1,0 +1,304 @@
+"""The training loop, and the one rule that derives its length from the data."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from isthmus.data.rows import Rows
+from isthmus.engine.adam import Adam
+from isthmus.engine.eager import Eager, average
+from isthmus.errors import SettingError, TrainingError
+from isthmus.history import History
+from isthmus.model import Model
+from isthmus.parts.step import Batch
+
+log = logging.getLogger("isthmus")
+
+STEPS = {"quick": 600, "default": 2500, "thorough": 10000}
+"""How many optimiser steps an effort is worth, before the bounds on epochs."""
+EPOCHS = {"quick": (4, 100), "default": (20, 400), "thorough": (60, 1500)}
+"""Fewest and most epochs of an effort."""
+RESTARTS = 4
+"""How often training restarts from its last good weights, each time at a quarter of the rate, before it gives up."""
+
+
+class Plan(NamedTuple):
+    """How long and how fast to train."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int | None
+    """Stop after so many epochs without a better held-out loss; None never stops early."""
+    weight_decay: float = 0.0
+    constant_rate: bool = False
+    """Hold the rate instead of the cycle: for data that comes piece by piece, with no end to plan for."""
+
+
+def plan(
+    n_rows: int,
+    effort: str = "default",
+    max_epochs: int | None = None,
+    batch_size: int | str = "auto",
+    learning_rate: float | str = "auto",
+    early_stopping: bool = True,
+    weight_decay: float = 0.0,
+) -> Plan:
+    """Derive the plan from the number of training rows.
+
+    Batches hold 128 rows, 256 from 20,000 rows on, and never more than an eighth of the rows (but at least 16). Epochs are
+    as many as make up the effort's steps (quick 600, default 2,500, thorough 10,000), within its bounds (4 to 100, 20 to
+    400, 60 to 1,500). Early stopping waits for three tenths of the epochs, and for at least ten.
+    """
+    if effort not in STEPS:
+        raise SettingError(f"effort={effort!r} is not known; choose one of {', '.join(STEPS)}.")
+    if batch_size == "auto":
+        batch = min(256 if n_rows >= 20_000 else 128, max(16, n_rows // 8))
+    else:
+        batch = int(batch_size)
+    if batch < 1:
+        raise SettingError(f"batch_size={batch_size!r} must be at least 1, or 'auto'.")
+    batch = min(batch, max(n_rows, 1))
+    if max_epochs is None:
+        fewest, most = EPOCHS[effort]
+        epochs = min(most, max(fewest, math.ceil(STEPS[effort] / math.ceil(n_rows / batch))))
+    else:
+        epochs = int(max_epochs)
+    if epochs < 1:
+        raise SettingError(f"max_epochs={max_epochs!r} must be at least 1.")
+    rate = 3e-3 if learning_rate == "auto" else float(learning_rate)
+    if not (rate > 0 and math.isfinite(rate)):
+        raise SettingError(f"learning_rate={learning_rate!r} must be a positive number, or 'auto'.")
+    patience = max(10, math.ceil(0.3 * epochs)) if early_stopping else None
+    return Plan(epochs, batch, rate, patience, weight_decay)
+
+
+def one_cycle(progress: float, peak: float) -> float:
+    """Return the learning rate: a linear rise over the first tenth, then a cosine to 0 (Smith 2018)."""
+    if progress < 0.1:
+        return peak * (0.04 + 0.96 * progress / 0.1)
+    return peak * max(1e-3, 0.5 * (1 + math.cos(math.pi * (progress - 0.1) / 0.9)))
+
+
+class Data(NamedTuple):
+    """The rows a run learns from, and those it is judged by."""
+
+    train: Rows
+    held_out: Rows | None
+    train_weight: Tensor | None = None
+    held_out_weight: Tensor | None = None
+    cells: Tensor | None = None
+    """(d,) long: the table column of each feature; None when every feature stands for itself."""
+
+
+@dataclass
+class Run:
+    """The state of a training: everything a checkpoint must hold to go on as if nothing had happened."""
+
+    model: Model
+    data: Data
+    plan: Plan
+    seed: int
+    settings_key: str = ""
+    """Says which settings and data this run belongs to, so that no checkpoint of another is taken up."""
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    rate_factor: float = 1.0
+    restarts: int = 0
+    best_loss: float = math.inf
+    best: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: Adam = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimizer = Adam(self.model.named_parameters(), self.plan.weight_decay)
+
+
+class Callback(Protocol):
+    """What may listen to a training: any of these methods; ``on_epoch_end`` may return True to stop."""
+
+    def on_train_begin(self, run: Run) -> None: ...
+    def on_epoch_end(self, run: Run) -> bool | None: ...
+    def on_train_end(self, run: Run) -> None: ...
+
+
+def train(run: Run, callbacks: Sequence[object] = ()) -> History:
+    """Train ``run.model`` in place and leave it with the best weights on held-out rows.
+
+    All randomness of an epoch follows from (seed, epoch), so a run resumed from a checkpoint repeats the uninterrupted one.
+    The user's global generators are left as they were.
+    """
+    engine, history = Eager(run.model, run.optimizer), run.history
+    with torch.random.fork_rng():  # dropout draws from torch's global generator, seeded anew each epoch
+        if run.epoch == 0:
+            _keep_if_best(run, _held_out_terms(run))
+        _notify(callbacks, "on_train_begin", run)
+        good = _snapshot(run)
+        try:
+            while run.epoch < run.plan.epochs:
+                started = time.perf_counter()
+                trained = _one_epoch(run, engine)
+                judged = _held_out_terms(run)
+                if not _finite(trained, judged):
+                    _restart(run, good)
+                    continue
+                run.epoch += 1
+                good = _snapshot(run)
+                _keep_if_best(run, judged)
+                history.epochs.append(
+                    {
+                        "epoch": run.epoch,
+                        "learning_rate": _rate(run, run.epoch / run.plan.epochs),
+                        "seconds": time.perf_counter() - started,
+                        "train": trained,
+                        "held_out": judged,
+                    }
+                )
+                if _notify(callbacks, "on_epoch_end", run):
+                    history.stopped = "callback"
+                    break
+                if run.plan.patience is not None and judged and run.epoch - history.best_epoch >= run.plan.patience:
+                    history.stopped = "early"
+                    break
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+            history.events.append(
+                f"Training was interrupted in epoch {run.epoch + 1} of {run.plan.epochs}; the best weights so far "
+                f"(epoch {history.best_epoch}) are kept."
+            )
+            log.warning(history.events[-1])
+        run.model.load_state_dict(run.best)
+        _notify(callbacks, "on_train_end", run)
+    run.model.eval()
+    return history
+
+
+def _one_epoch(run: Run, engine: Eager) -> dict[str, float]:
+    """Pass once over the training rows in a new order; stop at the first loss that is not finite."""
+    rng = generator(run.seed, run.epoch, run.model)
+    torch.manual_seed(rng.initial_seed())
+    rows, batch_size = run.data.train, run.plan.batch_size
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(rng.initial_seed()))
+    steps = math.ceil(len(rows) / batch_size)
+    sums: dict[str, float] = {}
+    run.model.train()
+    for step, index in enumerate(order.tensor_split(steps)):  # batches of equal size, so every row counts the same
+        progress = (run.epoch + step / steps) / run.plan.epochs
+        batch = gather(rows, index, run.data.train_weight, run.data.cells, run.model)
+        terms = engine.step(batch, rng, progress, _rate(run, progress))
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + value.item() * len(index) / len(rows)
+        if not math.isfinite(sums["loss"]):
+            break
+    return sums
+
+
+@torch.no_grad()
+def _held_out_terms(run: Run) -> dict[str, float] | None:
+    """Return the loss and its terms on held-out rows, with the same noise every time; None when there are none."""
+    rows = run.data.held_out
+    if rows is None:
+        return None
+    run.model.eval()
+    rng = generator(run.seed, -1, run.model)
+    total, sums = 0.0, {}
+    for index in chunks(len(rows), 1024):
+        batch = gather(rows, index, run.data.held_out_weight, run.data.cells, run.model)
+        share = float(len(batch.x) if batch.weight is None else batch.weight.sum())
+        # The progress is 1 throughout: what is compared between epochs is the objective training ends with.
+        for name, value in average(run.model.terms(batch, rng, 1.0), batch.weight).items():
+            sums[name] = sums.get(name, 0.0) + value.item() * share
+        total += share
+    return {name: value / max(total, 1e-30) for name, value in sums.items()}
+
+
+def _keep_if_best(run: Run, judged: dict[str, float] | None) -> None:
+    loss = -float(run.epoch) if judged is None else judged["loss"]  # nothing to judge by: the latest is the best
+    if loss < run.best_loss or not run.best:
+        run.best_loss, run.history.best_epoch = loss, run.epoch
+        run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
+
+
+def _snapshot(run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return {name: value.clone() for name, value in run.model.state_dict().items()}, run.optimizer.state()
+
+
+def _restart(run: Run, good: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
+    """Go back to the last good weights at a quarter of the rate; give up after some times, naming what is at fault."""
+    run.model.load_state_dict(good[0])
+    run.optimizer.restore(good[1])
+    run.restarts += 1
+    if run.restarts > RESTARTS:
+        raise TrainingError(_fault(run))
+    run.rate_factor /= 4
+    run.history.events.append(
+        f"The loss was not finite in epoch {run.epoch + 1}; training went back to the weights before it, at a learning rate "
+        f"of {run.plan.learning_rate * run.rate_factor:.2g}."
+    )
+    log.warning(run.history.events[-1])
+
+
+@torch.no_grad()
+def _fault(run: Run) -> str:
+    """Say which column overflows, or which setting to change."""
+    run.model.eval()
+    for index in chunks(len(run.data.train), 1024):
+        batch = gather(run.data.train, index, None, run.data.cells, run.model)
+        bad = ~torch.isfinite(run.model.cells(batch)).flatten(1).all(0)
+        if bad.any():
+            position = int(bad.nonzero()[0])
+            blocks = run.model.layout.blocks
+            name = repr(blocks[position].column) if blocks else f"number {position}"
+            return f"The loss of column {name} is not finite; look for extreme values in it, or scale it down."
+    return (
+        f"The loss is not finite even at a learning rate of {run.plan.learning_rate * run.rate_factor:.2g}; "
+        f"start from learning_rate={min(1e-3, run.plan.learning_rate / 100):.0e}, or lower the weights of the penalties."
+    )
+
+
+def _finite(*terms: dict[str, float] | None) -> bool:
+    return all(math.isfinite(value) for group in terms if group is not None for value in group.values())
+
+
+def _rate(run: Run, progress: float) -> float:
+    peak = run.rate_factor * run.plan.learning_rate
+    return peak / 3 if run.plan.constant_rate else one_cycle(progress, peak)
+
+
+def _notify(callbacks: Sequence[object], moment: str, run: Run) -> bool:
+    """Call the method ``moment`` of every callback that has it; True if one asked to stop."""
+    answers = [getattr(callback, moment)(run) for callback in callbacks if hasattr(callback, moment)]
+    return any(answer is True for answer in answers)
+
+
+def generator(seed: int, epoch: int, model: Model) -> torch.Generator:
+    """Return the generator of one epoch, on the model's device; -1 stands for the held-out rows."""
+    device = next(model.parameters()).device
+    # A large odd multiplier keeps neighbouring seeds and epochs apart (Knuth's multiplicative hashing).
+    return torch.Generator(device).manual_seed((seed * 2_654_435_761 + (epoch + 1) * 40_503) % 2**63)
+
+
+def chunks(n_rows: int, size: int) -> Iterator[slice]:
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def gather(
+    rows: Rows, index: Tensor | slice, weight: Tensor | None, cells: Tensor | None, model: Model
+) -> Batch:
+    """Take some rows as a batch on the model's device."""
+    parameter = next(model.parameters())
+    x, observed = rows.take(index)
+    return Batch(
+        x.to(parameter),
+        None if observed is None else observed.to(parameter.device),
+        None if cells is None else cells.to(parameter.device),
+        None if weight is None else weight[index].to(parameter),
+    )
