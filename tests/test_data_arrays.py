@@ -55,7 +55,8 @@ def test_expected_values_beyond_a_byte_are_clipped():
 def test_tensors_come_back_as_tensors(dtype):
     X = (torch.rand(20, 3, generator=torch.Generator().manual_seed(0)) * 50).to(dtype)
     back = round_trip(X)
-    assert isinstance(back, torch.Tensor) and back.dtype == dtype
+    assert isinstance(back, torch.Tensor)
+    assert back.dtype == dtype
     torch.testing.assert_close(back, X, rtol=1e-5, atol=1e-4)
 
 
@@ -76,7 +77,8 @@ def test_columns_are_standardised_one_by_one():
 
 def test_range_spans_zero_to_one_over_the_whole_array():
     x = encoded(learn(numbers(), scale="range"), numbers())[0]
-    assert x.min() == 0 and x.max() == 1
+    assert x.min() == 0
+    assert x.max() == 1
 
 
 def test_a_constant_array_is_encoded_as_zeros():
@@ -91,7 +93,8 @@ def test_a_nan_is_a_gap_and_does_not_move_the_mean():
     X[3, 1] = np.nan
     codec = learn(X)
     x, observed = encoded(codec, X)
-    assert observed is not None and (~observed).nonzero().tolist() == [[3, 1]]
+    assert observed is not None
+    assert (~observed).nonzero().tolist() == [[3, 1]]
     assert x[3, 1] == 0
     np.testing.assert_allclose(codec.decode(np.zeros((1, 5), np.float32))[0], np.nanmean(X, 0), atol=1e-6)
 
@@ -105,7 +108,9 @@ def test_a_column_without_any_number_comes_back_as_gaps():
     X[:, 2] = np.nan
     codec = learn(X)
     x, observed = encoded(codec, X)
-    assert observed is not None and not observed[:, 2].any() and (x[:, 2] == 0).all()
+    assert observed is not None
+    assert not observed[:, 2].any()
+    assert (x[:, 2] == 0).all()
     assert np.isnan(codec.decode(x.numpy())[:, 2]).all()
     assert "column 2 " in codec.notes[0]
 

@@ -60,7 +60,8 @@ def test_a_column_gets_the_narrowest_type_that_all_its_cells_fit(text, cells, ki
 
 def test_types_are_decided_on_the_whole_column(text):
     table = read(text("n\n" + "1\n" * 3_000_000 + "1.5\n"))
-    assert table["n"].type == pa.float64() and table["n"][-1].as_py() == 1.5
+    assert table["n"].type == pa.float64()
+    assert table["n"][-1].as_py() == 1.5
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -206,7 +207,8 @@ def test_idx_files_are_read_zipped_or_not(tmp_path, dtype, name):
     raw = idx(X)
     (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
     back = read(tmp_path / name)
-    assert back.dtype == X.dtype and back.dtype.isnative
+    assert back.dtype == X.dtype
+    assert back.dtype.isnative
     np.testing.assert_array_equal(back, X)
 
 
@@ -322,6 +324,9 @@ def test_writability_is_known_before_the_work_is_done(tmp_path):
     check_writable(tmp_path / "t.csv", "table")
     check_writable(tmp_path / "new", "images")
     check_writable(tmp_path, "images")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="is a file"):
+        check_writable(tmp_path / "file", "images")
     with pytest.raises(DataError, match="make it first"):
         check_writable(tmp_path / "a" / "b.csv", "table")
 
@@ -356,7 +361,8 @@ def test_a_folder_of_pictures_is_read_sorted_and_recursive(tmp_path):
     first = picture(tmp_path / "a.bmp", seed=2)
     (tmp_path / "notes.txt").write_text("no picture")
     images = read(tmp_path)
-    assert images.names == ["a.bmp", "b/1.png"] and images.notes == []
+    assert images.names == ["a.bmp", "b/1.png"]
+    assert images.notes == []
     np.testing.assert_array_equal(images.pixels, [first, second])
 
 
@@ -371,7 +377,9 @@ def test_mixed_sizes_are_brought_to_the_median_with_a_note(tmp_path):
     for i, size in enumerate([(4, 4), (8, 6), (10, 10)]):
         picture(tmp_path / f"{i}.png", size)
     images = read(tmp_path)
-    assert images.pixels.shape == (3, 3, 6, 8) and "2 of 3 pictures" in images.notes[0] and "6 x 8" in images.notes[0]
+    assert images.pixels.shape == (3, 3, 6, 8)
+    assert "2 of 3 pictures" in images.notes[0]
+    assert "6 x 8" in images.notes[0]
     assert learn(images).notes == images.notes
 
 
@@ -389,7 +397,8 @@ def test_corrupt_pictures_are_skipped_and_named(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
     with pytest.warns(DataWarning, match=r"3 of 4 pictures .*broken\.jpg, cut\.png, empty\.png") as caught:
         images = read(tmp_path, size=(5, 6))
-    assert len(caught) == 1 and images.names == ["good.png"]
+    assert len(caught) == 1
+    assert images.names == ["good.png"]
     np.testing.assert_array_equal(images.pixels[0], kept)
 
 
@@ -422,7 +431,8 @@ def test_pictures_written_to_a_folder_come_back(tmp_path, channels):
     assert sorted(back.names) == ["a.png", "a_2.png", "b/c.png"]
     np.testing.assert_array_equal(back.pixels, pixels[[0, 2, 1]])
     write(images, tmp_path / "out")  # once more, over what is there
-    assert len(read(tmp_path / "out")) == 3 and len(list(tmp_path.iterdir())) == 1
+    assert len(read(tmp_path / "out")) == 3
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_names_cannot_lead_out_of_the_folder(tmp_path):

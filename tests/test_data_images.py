@@ -27,7 +27,8 @@ def test_pictures_come_back_with_their_axes_and_dtype(shape, dtype):
     X = pictures(*shape, dtype=dtype)
     codec = learn(X)
     back = codec.decode(encoded(codec, X).numpy())
-    assert back.dtype == X.dtype and back.shape == X.shape
+    assert back.dtype == X.dtype
+    assert back.shape == X.shape
     np.testing.assert_allclose(back, X, rtol=1e-5, atol=1e-5)
 
 
@@ -51,7 +52,8 @@ def test_integers_are_divided_by_their_largest_value(dtype, full):
 def test_floats_are_mapped_by_the_training_range():
     X = pictures(3, 4, 4, dtype="f4") - 2
     x = encoded(learn(X), X)
-    assert x.min() == 0 and x.max() == 1
+    assert x.min() == 0
+    assert x.max() == 1
 
 
 def test_tensors_of_pictures_come_back_as_tensors():
@@ -75,13 +77,15 @@ def test_a_gap_in_a_float_picture_is_not_observed():
     X = pictures(3, 4, 4, dtype="f4")
     X[1, 2, 3] = np.nan
     x, observed = learn(X).encode(X).take(slice(None))
-    assert observed is not None and (~observed).nonzero().tolist() == [[1, 0, 2, 3]] and x[1, 0, 2, 3] == 0
+    assert observed is not None
+    assert (~observed).nonzero().tolist() == [[1, 0, 2, 3]]
+    assert x[1, 0, 2, 3] == 0
 
 
 def test_infinity_names_the_picture():
     X = pictures(3, 4, 4, dtype="f4")
     X[1, 2, 3] = -np.inf
-    with pytest.raises(DataError, match="image 1 .* row 2, column 3"):
+    with pytest.raises(DataError, match=r"image 1 .* row 2, column 3"):
         learn(X)
 
 
@@ -100,7 +104,9 @@ def test_an_array_codec_can_decode_into_images():
     X = pictures(2, 4, 5, dtype="f4")
     codec = learn(X)
     made = codec.decode_as(encoded(codec, X).numpy(), Images(np.zeros((2, 1, 4, 5), np.uint8), ["a", "b"]))
-    assert made.pixels.dtype == np.uint8 and made.pixels.max() == 255 and made.pixels.min() == 0
+    assert made.pixels.dtype == np.uint8
+    assert made.pixels.max() == 255
+    assert made.pixels.min() == 0
 
 
 def test_a_rebuilt_codec_behaves_the_same():

@@ -66,13 +66,15 @@ def test_fashion_pictures_come_back_exactly():
 
 def test_photographs_of_mixed_sizes_are_read():
     images = read(real("set14"))
-    assert images.pixels.shape[:2] == (14, 3) and images.notes
+    assert images.pixels.shape[:2] == (14, 3)
+    assert images.notes
 
 
 def test_gene_counts_are_read_from_zarr():
     pytest.importorskip("zarr")
     X = read(real("brain10x_10k_subset/10x-10k-subset.zarr/X"))
-    assert X.shape == (10000, 1000) and 0.9 < (X == 0).mean() < 0.95
+    assert X.shape == (10000, 1000)
+    assert 0.9 < (X == 0).mean() < 0.95
 
 
 def test_a_benchmark_archive_gives_its_data_array():
@@ -83,4 +85,5 @@ def test_a_long_series_with_a_time_column_is_cut_into_windows():
     table = read(real("ett/ETTh1.csv"))
     codec = learn(Series(table, length=96))
     rows = codec.encode(Series(table, length=96))
-    assert len(rows) == 17420 - 95 and rows.shape == (96, 7)
+    assert len(rows) == 17420 - 95
+    assert rows.shape == (96, 7)

@@ -28,7 +28,8 @@ def windows() -> Rows:
 def test_a_subset_of_a_subset_takes_the_composed_positions(make):
     rows = make()
     part = rows.subset(np.array([8, 6, 4, 2, 0])).subset(slice(1, 4))
-    assert len(part) == 3 and part.shape == rows.shape
+    assert len(part) == 3
+    assert part.shape == rows.shape
     expected = rows.take(torch.tensor([6, 4, 2]))[0]
     assert torch.equal(part.take(slice(None))[0], expected)
     assert torch.equal(part.take(torch.tensor([2, 0]))[0], expected[[2, 0]])
@@ -55,13 +56,15 @@ def test_dense_rows_share_the_memory_they_were_given():
 def test_observed_travels_with_the_rows():
     observed = np.ones((10, 3), bool)
     observed[4, 1] = False
-    taken = DenseRows(X, observed).subset([4, 5]).take(torch.tensor([0]))[1]
-    assert taken is not None and taken.tolist() == [[True, False, True]]
+    taken = DenseRows(X, observed).subset(np.array([4, 5])).take(torch.tensor([0]))[1]
+    assert taken is not None
+    assert taken.tolist() == [[True, False, True]]
     assert dense().take(slice(None))[1] is None
 
 
 def test_windows_of_a_series_are_its_slices():
     series = torch.arange(20.0).reshape(10, 2)
     rows = WindowRows(series, None, length=4, step=3)
-    assert len(rows) == 3 and rows.shape == (4, 2)
+    assert len(rows) == 3
+    assert rows.shape == (4, 2)
     assert torch.equal(rows.take(torch.tensor([2]))[0][0], series[6:10])

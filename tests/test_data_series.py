@@ -22,7 +22,8 @@ def test_windows_decode_to_the_slices_of_the_series():
     X = values()
     codec = learn(Series(X, length=8, step=3))
     x, observed = codec.encode(Series(X, length=8, step=3)).take(slice(None))
-    assert observed is None and codec.layout.shape == (8, 2)
+    assert observed is None
+    assert codec.layout.shape == (8, 2)
     back = codec.decode(x.numpy())
     np.testing.assert_allclose(back, [X[i : i + 8] for i in range(0, 43, 3)], rtol=1e-5)
 
@@ -56,14 +57,16 @@ def test_one_channel_may_be_a_plain_vector_and_a_table_may_be_a_series():
     table = pd.DataFrame(values(), columns=["a", "b"])
     table["when"] = pd.date_range("2020-01-01", periods=50)
     codec = learn(Series(table, length=8))
-    assert codec.layout.shape == (8, 2) and "'when'" in codec.notes[0]
+    assert codec.layout.shape == (8, 2)
+    assert "'when'" in codec.notes[0]
 
 
 def test_a_gap_in_a_series_is_a_gap_in_every_window_that_covers_it():
     X = values()
     X[10, 1] = np.nan
     _, observed = learn(Series(X, length=4)).encode(X).take(slice(None))
-    assert observed is not None and int((~observed).sum()) == 4
+    assert observed is not None
+    assert int((~observed).sum()) == 4
 
 
 def test_windows_may_be_encoded_directly():

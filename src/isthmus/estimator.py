@@ -213,7 +213,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         most = LARGEST_AUTO if self.latent_dim == "auto" else given_latent_dim(self.latent_dim)
         spectrum = _principal(split.train, split.train_weight, most, self.seed_)
         self.latent_dim_ = resolve_latent_dim(self.latent_dim, spectrum, layout)
-        refuse_copying(self.latent_dim_, parts, layout, self.weight_decay)
+        refuse_copying(self.latent_dim_, parts, layout, self.get_params(deep=False))
         self.principal_ = spectrum.leading(self.latent_dim_)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed_)
@@ -383,8 +383,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         }
 
     def _settings_key(self) -> str:
-        described = json.dumps(self.settings_, sort_keys=True) + self.fingerprint_
-        return hashlib.sha256(described.encode()).hexdigest()
+        """Name data and settings of this fit: a checkpoint of others must not be taken up."""
+        described = json.dumps([self.settings_, self.codec_.to_json(), self.fingerprint_], sort_keys=True)
+        digest = hashlib.sha256(described.encode())
+        for values in self.codec_.arrays().values():
+            digest.update(values.tobytes())
+        return digest.hexdigest()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

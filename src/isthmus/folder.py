@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from isthmus import data
+from isthmus.errors import ModelFileError
 from isthmus.history import History
 from isthmus.model import Model, Parts
 from isthmus.parts.networks import Modules
@@ -78,7 +79,12 @@ def restore(autoencoder: Any, saved: Saved) -> None:
         chosen["network"].resolve(codec.layout.shape, 0)
     with torch.random.fork_rng():  # building draws initial weights, which are overwritten at once
         model = Model(Parts(**chosen), codec.layout, settings["latent_dim"], settings["shortcut"])
-    model.load_state_dict({name.removeprefix("model."): v for name, v in weights.items() if name.startswith("model.")})
+    try:
+        model.load_state_dict(
+            {name.removeprefix("model."): v for name, v in weights.items() if name.startswith("model.")}
+        )
+    except RuntimeError as error:
+        raise ModelFileError("the weights in model.safetensors do not fit the settings in config.json") from error
     autoencoder.model_ = model.eval()
     autoencoder.codec_ = codec
     autoencoder.principal_ = Principal(
@@ -119,9 +125,14 @@ def model_card(autoencoder: Any) -> str:
     ]
     for rival, name in (("model", "this model"), ("pca", "PCA, same code size"), ("mean", "the mean")):
         row = scores[rival]
-        lines.append(f"| {name} | {row['squared_error']:.4g} | {_percent(row['explained'])} | {_percent(row['accuracy'])} |")
+        lines.append(
+            f"| {name} | {row['squared_error']:.4g} | {_percent(row['explained'])} | {_percent(row['accuracy'])} |"
+        )
     if autoencoder.floor_ is not None and not autoencoder.floor_.kept:
-        lines += ["", "The network did not beat PCA on held-out rows by more than the standard error, so the model *is* PCA."]
+        lines += [
+            "",
+            "The network did not beat PCA on held-out rows by more than the standard error, so the model *is* PCA.",
+        ]
     lines += ["", "## Data schema", ""]
     if codec.layout.blocks:
         kinds = {block.column: block.kind for block in codec.layout.blocks if not block.gap}
@@ -155,4 +166,6 @@ def _percent(share: float | None) -> str:
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """JSON has no infinity: a standard error of a single row is written as null."""
-    return {name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in values.items()}
+    return {
+        name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in values.items()
+    }

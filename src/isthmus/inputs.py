@@ -32,8 +32,10 @@ def check_input(estimator: Any, X: Any, reset: bool) -> Any:
         return _check_table(estimator, X, reset)
     codec = None if reset else estimator.codec_
     if codec is not None and codec.kind == "images":
-        raise DataError(f"The model expects images of the shape {codec.layout.shape}, but got an array of {np.shape(X)}.")
-    X = validate_data(
+        raise DataError(
+            f"The model expects images of the shape {codec.layout.shape}, but got an array of {np.shape(X)}."
+        )
+    return validate_data(
         estimator,
         X,
         reset=reset,
@@ -42,7 +44,6 @@ def check_input(estimator: Any, X: Any, reset: bool) -> Any:
         ensure_all_finite="allow-nan",
         ensure_min_samples=2 if reset else 1,
     )
-    return X
 
 
 def _check_samples(estimator: Any, X: Any, reset: bool) -> Any:
@@ -73,7 +74,9 @@ def check_weight(sample_weight: Any, n_rows: int) -> Tensor | None:
         return None
     weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weight.shape != (n_rows,):
-        raise DataError(f"sample_weight has the shape {weight.shape}, but there are {n_rows} rows; give one number a row.")
+        raise DataError(
+            f"sample_weight has the shape {weight.shape}, but there are {n_rows} rows; give one number a row."
+        )
     if (weight < 0).any() or not weight.any():
         raise DataError("sample_weight must not be negative, nor all zero.")
     return torch.from_numpy((weight / weight.mean()).astype(np.float32))

@@ -135,7 +135,8 @@ class Model(nn.Module):
     def become_linear(self, floor: Principal) -> None:
         """Make the model equal PCA: orthonormal shortcut (E = U, D = U^T), network silent. Needs a shortcut."""
         encoder, decoder = self.encoder, self.decoder
-        assert encoder.shortcut is not None and decoder.shortcut is not None, "this model has no shortcut"
+        assert encoder.shortcut is not None, "this model has no shortcut"
+        assert decoder.shortcut is not None, "encoder and decoder carry the shortcut together"
         k = len(floor.directions)  # fewer than latent_dim when there are fewer rows than that: the rest stays 0
         encoder.shortcut.zero_()[:k] = floor.directions
         decoder.shortcut.zero_()[:, :k] = floor.directions.T

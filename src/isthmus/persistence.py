@@ -58,8 +58,15 @@ def load(path: str | os.PathLike[str], **parts: Any) -> Any:
     """
     saved = read(Path(path))
     if saved.kind not in _BUILDERS:
-        raise ModelFileError(f"{path} holds a {saved.kind!r}, which this version of isthmus does not know; update isthmus.")
-    return _BUILDERS[saved.kind](saved, **parts)
+        raise ModelFileError(
+            f"{path} holds a {saved.kind!r}, which this version of isthmus does not know; update isthmus."
+        )
+    try:
+        return _BUILDERS[saved.kind](saved, **parts)
+    except (KeyError, TypeError, ModelFileError) as error:
+        raise ModelFileError(
+            f"The model folder {path} is damaged or incomplete ({error}); copy the model again."
+        ) from error
 
 
 def read(folder: Path) -> Saved:
@@ -133,9 +140,8 @@ def versions() -> dict[str, str]:
 
 
 def _write_files(saved: Saved, folder: Path) -> None:
-    from safetensors.torch import save_file
-
     import torch
+    from safetensors.torch import save_file
 
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in saved.weights.items()}
     arrays = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in saved.arrays.items()}
@@ -188,7 +194,9 @@ def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelFileError(f"The model folder {file.parent} is damaged: {file.name} cannot be read ({error}).") from error
+        raise ModelFileError(
+            f"The model folder {file.parent} is damaged: {file.name} cannot be read ({error})."
+        ) from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:

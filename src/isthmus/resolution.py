@@ -94,10 +94,12 @@ def given_latent_dim(setting: Any) -> int:
     return int(setting)
 
 
-def refuse_copying(latent_dim: int, parts: Parts, layout: Layout, weight_decay: float) -> None:
-    """Refuse a vector code as large as the input when nothing keeps the model from copying."""
-    held = parts.corruptions or parts.penalties or parts.bottleneck.constrains or parts.network.holds_back
-    if latent_dim >= layout.size and not held and weight_decay == 0:
+def refuse_copying(latent_dim: int, parts: Parts, layout: Layout, settings: dict[str, Any]) -> None:
+    """Refuse a vector code as large as the input when nothing the user asked for keeps the model from copying."""
+    # The dropout of the default network is there for small data, not to make sense of a code that compresses nothing.
+    network_holds = settings["network"] != "auto" and parts.network.holds_back
+    held = parts.corruptions or parts.penalties or parts.bottleneck.constrains or network_holds
+    if latent_dim >= layout.size and not held and settings["weight_decay"] == 0:
         raise SettingError(
             f"latent_dim={latent_dim} is not smaller than the {layout.size} input numbers of a sample (n_features = "
             f"{layout.size}); nothing would be compressed. Try {max(1, layout.size // 2)}, or add a corruption, a penalty, "

@@ -251,7 +251,7 @@ def _fault(run: Run) -> str:
     run.model.eval()
     for index in chunks(len(run.data.train), 1024):
         batch = gather(run.data.train, index, None, run.data.cells, run.model)
-        bad = ~torch.isfinite(run.model.cells(batch)).flatten(1).all(0)
+        bad = ~torch.isfinite(run.model.cells(batch).flatten(1).sum(0))  # a sum overflows before its terms do
         if bad.any():
             position = int(bad.nonzero()[0])
             blocks = run.model.layout.blocks
@@ -286,13 +286,12 @@ def generator(seed: int, epoch: int, model: Model) -> torch.Generator:
 
 
 def chunks(n_rows: int, size: int) -> Iterator[slice]:
+    """Yield slices that cover ``range(n_rows)``, each of at most ``size``."""
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 
 
-def gather(
-    rows: Rows, index: Tensor | slice, weight: Tensor | None, cells: Tensor | None, model: Model
-) -> Batch:
+def gather(rows: Rows, index: Tensor | slice, weight: Tensor | None, cells: Tensor | None, model: Model) -> Batch:
     """Take some rows as a batch on the model's device."""
     parameter = next(model.parameters())
     x, observed = rows.take(index)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from isthmus.estimator import Autoencoder
+    from isthmus.history import History
 
 # matplotlib is imported where a plot is drawn: computing a report must not cost it.
 
@@ -32,7 +33,18 @@ class Palette(NamedTuple):
 
 
 PALETTE = Palette()
-CATEGORIES = ("#0b7a83", "#d98324", "#7a6bb8", "#c0566e", "#5c9441", "#3f7fbf", "#a0785a", "#b25fa8", "#8a8f3c", "#7f8c93")
+CATEGORIES = (
+    "#1f8f98",
+    "#d98324",
+    "#7a6bb8",
+    "#c0566e",
+    "#5c9441",
+    "#3f7fbf",
+    "#a0785a",
+    "#b25fa8",
+    "#8a8f3c",
+    "#7f8c93",
+)
 """Told apart on white and on near-black."""
 MOST_POINTS = 2_000
 
@@ -44,7 +56,12 @@ class LearningCurveDisplay:
     ax_: Axes
 
     def __init__(
-        self, epochs: Sequence[int], train: Sequence[float], held_out: Sequence[float], best_epoch: int, term: str = "loss"
+        self,
+        epochs: Sequence[int],
+        train: Sequence[float],
+        held_out: Sequence[float],
+        best_epoch: int,
+        term: str = "loss",
     ) -> None:
         self.epochs, self.train, self.held_out = epochs, train, held_out
         self.best_epoch, self.term = best_epoch, term
@@ -52,10 +69,13 @@ class LearningCurveDisplay:
     @classmethod
     def from_estimator(cls, ae: Autoencoder, term: str = "loss", ax: Axes | None = None) -> Self:
         """Plot one term of the history, by default the whole loss."""
-        history = ae.history_
+        return cls.from_history(ae.history_, term).plot(ax)
+
+    @classmethod
+    def from_history(cls, history: History, term: str = "loss") -> Self:
+        """Take what is to be shown; nothing is drawn yet."""
         epochs = [record["epoch"] for record in history]
-        curves = history.curve("train", term), history.curve("held_out", term)
-        return cls(epochs, *curves, history.best_epoch, term).plot(ax)
+        return cls(epochs, history.curve("train", term), history.curve("held_out", term), history.best_epoch, term)
 
     def plot(self, ax: Axes | None = None) -> Self:
         ax = self.ax_ = _axes(ax, (6.4, 3.2))
@@ -69,7 +89,15 @@ class LearningCurveDisplay:
             curve = self.held_out or self.train
             best = curve[list(self.epochs).index(self.best_epoch)]
             ax.axvline(self.best_epoch, color=PALETTE.line, linewidth=1, zorder=0)
-            ax.plot([self.best_epoch], [best], "o", color=PALETTE.accent, markersize=6, label=f"kept: epoch {self.best_epoch}")
+            ax.plot(
+                [self.best_epoch],
+                [best],
+                "o",
+                color=PALETTE.accent,
+                markersize=6,
+                label=f"kept: epoch {self.best_epoch}",
+            )
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss per row" if self.term == "loss" else f"{self.term} per row")
         ax.legend(frameon=False, labelcolor=PALETTE.muted, fontsize="small")
@@ -87,9 +115,14 @@ class BaselineDisplay:
 
     @classmethod
     def from_estimator(cls, ae: Autoencoder, ax: Axes | None = None) -> Self:
-        scores = ae.scores_
-        errors = {label: scores[name]["squared_error"] for name, label in _rivals(ae.latent_dim_).items()}
-        return cls(errors, scores["rows"], scores["held_out"]).plot(ax)
+        """Plot the scores that the model carries; no data is needed."""
+        return cls.from_scores(ae.scores_, ae.latent_dim_).plot(ax)
+
+    @classmethod
+    def from_scores(cls, scores: dict[str, Any], latent_dim: int) -> Self:
+        """Take what is to be shown; nothing is drawn yet."""
+        errors = {label: scores[name]["squared_error"] for name, label in rivals(latent_dim).items()}
+        return cls(errors, scores["rows"], scores["held_out"])
 
     def plot(self, ax: Axes | None = None) -> Self:
         ax = self.ax_ = _axes(ax, (6.4, 1.7))
@@ -117,11 +150,11 @@ class CodeMapDisplay:
 
     @classmethod
     def from_estimator(cls, ae: Autoencoder, X: Any, y: Any = None, ax: Axes | None = None) -> Self:
-        """Plot the codes of X (of its held-out rows, if ``ae`` was trained on X), coloured by ``y`` or by their error."""
+        """Plot the codes of X, coloured by ``y`` or by their error."""
         return cls.from_evidence(gather_evidence(ae, X), y).plot(ax)
 
     @classmethod
-    def from_evidence(cls, evidence: Evidence, y: Any = None) -> Self:
+    def from_evidence(cls, evidence: Evidence, y: Any = None, name: str | None = None) -> Self:
         """Choose at most 2,000 points and their colours; nothing is drawn yet."""
         keep = np.arange(len(evidence.codes))
         if len(keep) > MOST_POINTS:
@@ -130,7 +163,7 @@ class CodeMapDisplay:
         if y is None:
             return cls(points[keep], evidence.errors[keep], "squared error", axes)
         labels = np.asarray(y)[evidence.positions]
-        return cls(points[keep], labels[keep], str(getattr(y, "name", None) or "y"), axes)
+        return cls(points[keep], labels[keep], name or str(getattr(y, "name", None) or "y"), axes)
 
     def plot(self, ax: Axes | None = None) -> Self:
         ax = self.ax_ = _axes(ax, (6.4, 4.6))
@@ -145,7 +178,9 @@ class CodeMapDisplay:
         return self
 
     def _is_grouped(self) -> bool:
-        return self.values.dtype.kind not in "iuf" or (self.values.dtype.kind in "iu" and len(np.unique(self.values)) <= 20)
+        return self.values.dtype.kind not in "iuf" or (
+            self.values.dtype.kind in "iu" and len(np.unique(self.values)) <= 20
+        )
 
     def _plot_groups(self, ax: Axes) -> None:
         """Colour the nine most frequent values, and give the others one grey."""
@@ -156,7 +191,13 @@ class CodeMapDisplay:
         if len(frequent) < len(names):
             self._scatter(ax, ~np.isin(self.values.astype(str), frequent), color=PALETTE.line, label="others", zorder=0)
         ax.legend(
-            title=self.label, frameon=False, fontsize="small", labelcolor=PALETTE.muted, loc="center left", bbox_to_anchor=(1, 0.5)
+            title=self.label,
+            markerscale=1.5,
+            frameon=False,
+            fontsize="small",
+            labelcolor=PALETTE.muted,
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
         ).get_title().set_color(PALETTE.muted)
 
     def _plot_numbers(self, ax: Axes) -> None:
@@ -171,7 +212,7 @@ class CodeMapDisplay:
         bar = self.figure_.colorbar(points, ax=ax, label=self.label, pad=0.02, fraction=0.04, aspect=30, extend="max")
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
         bar.ax.tick_params(color=PALETTE.line, labelcolor=PALETTE.muted, labelsize="small")
-        bar.ax.yaxis.label.set_color(PALETTE.muted)
+        bar.ax.yaxis.label.set(color=PALETTE.muted, fontsize="small")
         if bar.solids is not None:
             bar.solids.set_rasterized(True)
 
@@ -191,7 +232,9 @@ class ReconstructionDisplay:
         self.pairs, self.kind, self.title = pairs, kind, title
 
     @classmethod
-    def from_estimator(cls, ae: Autoencoder, X: Any, which: str = "worst", count: int = 6, ax: Axes | None = None) -> Self:
+    def from_estimator(
+        cls, ae: Autoencoder, X: Any, which: str = "worst", count: int = 6, ax: Axes | None = None
+    ) -> Self:
         """Plot the "worst" or the "typical" rows of X (of its held-out rows, if ``ae`` was trained on X)."""
         typical, worst = typical_and_worst(ae, gather_evidence(ae, X), count)
         return cls(worst if which == "worst" else typical, ae.codec_.kind, f"{which} rows").plot(ax)
@@ -224,13 +267,17 @@ class ReconstructionDisplay:
         for place, pair in enumerate(self.pairs):
             channel = int(np.nanargmax(np.nansum(np.square(pair.x - pair.x_hat), axis=0)))
             time = np.arange(length) + place * length * 1.12
-            ax.plot(time, pair.x[:, channel], color=PALETTE.muted, linewidth=1.1, label="original" if place == 0 else None)
+            ax.plot(
+                time, pair.x[:, channel], color=PALETTE.muted, linewidth=1.1, label="original" if place == 0 else None
+            )
             label = "rebuilt" if place == 0 else None
             ax.plot(time, pair.x_hat[:, channel], color=PALETTE.accent, linewidth=1.4, label=label)
             ticks.append((time.mean(), f"window {pair.row}"))
         ax.set_xticks([middle for middle, _ in ticks], [name for _, name in ticks])
         ax.tick_params(length=0)
-        ax.legend(frameon=False, labelcolor=PALETTE.muted, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+        ax.legend(
+            frameon=False, labelcolor=PALETTE.muted, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=2
+        )
 
     def _plot_cells(self, ax: Axes) -> None:
         """Draw how much of its squared error each row owes to its three worst cells."""
@@ -257,7 +304,7 @@ def flatten_codes(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     left, spread, directions = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(directions[np.arange(2), np.abs(directions[:2]).argmax(1)])  # a sign of svd is arbitrary
     share = 100 * np.square(spread) / max(np.square(spread).sum(), 1e-30)
-    names = [f"principal component {i + 1} of the codes ({share[i]:.0f} %)" for i in range(2)]
+    names = [f"principal component {i + 1} of the codes ({share[i]:.0f}%)" for i in range(2)]
     return left[:, :2] * spread[:2] * signs, (names[0], names[1])
 
 
@@ -269,8 +316,9 @@ def picture(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(pixels[:3], 0, -1) if len(pixels) >= 3 else pixels[0]
 
 
-def _rivals(latent_dim: int) -> dict[str, str]:
-    return {"model": "this model", "pca": f"PCA, {latent_dim} components", "mean": "the mean"}
+def rivals(latent_dim: int) -> dict[str, str]:
+    """Return what each entry of the scores is called where people read it."""
+    return {"model": "this model", "pca": f"PCA with {latent_dim}", "mean": "the mean"}
 
 
 def _wants_log(values: Sequence[float]) -> bool:

@@ -1,4 +1,4 @@
-"""What one pass of some rows through a fitted autoencoder shows: codes, errors, and rows beside their reconstruction."""
+"""What one pass of some rows through a fitted autoencoder shows: codes, errors, rows beside their reconstruction."""
 
 from __future__ import annotations
 
@@ -54,16 +54,25 @@ class Evidence(NamedTuple):
     """(n, latent) noise-free, flattened."""
     errors: np.ndarray
     """(n,) squared error of each row in scaled units, over what was observed."""
+    judged: np.ndarray
+    """Which of the n rows examples may be taken from: the held-out ones, where the model was trained on the others."""
     source: str
-    """ "held_out" (of the training data), "training" (none was held out) or "new"."""
+    """What the judged rows are: "held_out" (of the training data), "training" (none was held out) or "new"."""
+    total: int
+    """How many rows the data has that was given."""
     scope: str
     """A sentence that says which rows these are."""
 
 
 def gather_evidence(ae: Autoencoder, X: Any) -> Evidence:
-    """Pass the held-out rows of X, if X is what ``ae`` was trained on, else all of it, through the model."""
+    """Pass X, or a sample of it, through the model; if ``ae`` was trained on X, mark the rows that were held out."""
     everything = ae.codec_.encode(X)
-    positions, source, scope = _choose(ae, everything)
+    total = len(everything)
+    trained_on = fingerprint(everything) == ae.fingerprint_
+    held_out = np.asarray(ae.held_out_) if trained_on else np.arange(0)
+    positions = _sample(total, held_out)
+    source = "new" if not trained_on else "held_out" if len(held_out) else "training"
+    judged = np.flatnonzero(np.isin(positions, held_out)) if len(held_out) else np.arange(len(positions))
     rows = everything.subset(positions)
     model = ae.model_
 
@@ -75,12 +84,13 @@ def gather_evidence(ae: Autoencoder, X: Any) -> Evidence:
         return torch.cat([codes.flatten(1), squared.flatten(1).sum(1, keepdim=True)], 1)  # (B, latent + 1)
 
     both = map_rows(code_and_error, rows, model)
-    return Evidence(rows, positions, both[:, :-1], both[:, -1], source, scope)
+    scope = _scope(source, total, len(positions), len(judged), ae.floor_ is not None and not ae.floor_.kept)
+    return Evidence(rows, positions, both[:, :-1], both[:, -1], judged, source, total, scope)
 
 
 def typical_and_worst(ae: Autoencoder, evidence: Evidence, count: int) -> tuple[list[Pair], list[Pair]]:
     """Return the ``count`` rows nearest to the median error, and the ``count`` rows of largest error, worst first."""
-    order = np.argsort(evidence.errors, kind="stable")
+    order = evidence.judged[np.argsort(evidence.errors[evidence.judged], kind="stable")]
     count = max(1, min(count, len(order) // 2))
     middle = (len(order) - count) // 2
     return pairs(ae, evidence, order[middle : middle + count]), pairs(ae, evidence, order[::-1][:count])
@@ -101,29 +111,28 @@ def pairs(ae: Autoencoder, evidence: Evidence, index: np.ndarray) -> list[Pair]:
     ]
 
 
-def _choose(ae: Autoencoder, rows: Rows) -> tuple[np.ndarray, str, str]:
-    """Say which rows are looked at: their positions, what they are, and the sentence that states it."""
-    count = len(rows)
-    if fingerprint(rows) != ae.fingerprint_:
-        positions, source = np.arange(count), "new"
-        scope = f"The examples, the map and the worst rows come from {count:,} rows that are not the training data."
-    elif len(ae.held_out_):
-        positions, source = np.asarray(ae.held_out_), "held_out"
-        scope = (
-            f"The data is what the model was trained on, so the examples, the map and the worst rows come from the "
-            f"{len(positions):,} rows of it that were held out."
+def _sample(total: int, held_out: np.ndarray) -> np.ndarray:
+    """Return the positions of at most ``MOST_ROWS`` rows, in order, up to half of them held-out ones."""
+    if total <= MOST_ROWS:
+        return np.arange(total)
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(held_out)[: MOST_ROWS // 2]
+    others = rng.permutation(np.setdiff1d(np.arange(total), held_out, assume_unique=True))
+    return np.sort(np.concatenate([chosen, others[: MOST_ROWS - len(chosen)]]))
+
+
+def _scope(source: str, total: int, used: int, judged: int, is_linear: bool) -> str:
+    """State in plain words which rows the examples come from."""
+    sample = "" if used == total else f" A random {used:,} of its {total:,} rows are used."
+    if source == "new":
+        return f"The examples come from {used:,} rows that are not the training data.{sample}"
+    known = "The data is what the model was trained on"
+    if source == "training":
+        return (
+            f"{known} and no row was held out: the examples are rows it has seen, so expect worse on new ones.{sample}"
         )
-    else:
-        positions, source = np.arange(count), "training"
-        scope = (
-            f"The data is what the model was trained on and no row was held out, so the examples, the map and the worst "
-            f"rows are {count:,} rows the model has seen: expect worse on new ones."
-        )
-    if len(positions) > MOST_ROWS:
-        keep = np.random.default_rng(0).choice(len(positions), MOST_ROWS, replace=False)
-        positions = positions[np.sort(keep)]
-        scope += f" Of these, a random {MOST_ROWS:,} are used."
-    return positions, source, scope
+    last = " In the end, PCA was fitted to all rows, these among them." if is_linear else ""
+    return f"{known}, so the examples come from {judged:,} rows of it that were held out of training.{last}{sample}"
 
 
 def _cells(ae: Autoencoder, x: np.ndarray, x_hat: np.ndarray, known: np.ndarray) -> list[tuple[Cell, ...]]:
@@ -141,11 +150,19 @@ def _cells(ae: Autoencoder, x: np.ndarray, x_hat: np.ndarray, known: np.ndarray)
         order = np.argsort(-by_cell[i], kind="stable")
         rows.append(
             tuple(
-                Cell(names[c], before[names[c]][i] if seen[i, c] else None, after[names[c]][i], by_cell[i, c] / total)
+                _cell(names[c], before[names[c]][i] if seen[i, c] else None, after[names[c]][i], by_cell[i, c] / total)
                 for c in order
             )
         )
     return rows
+
+
+def _cell(name: str, observed: Any, reconstructed: Any, share: float) -> Cell:
+    """Make a cell; a number that is nothing beside the other is 0, for scaling and its undoing leave crumbs."""
+    if isinstance(observed, float) and isinstance(reconstructed, float):
+        crumb = 1e-5 * max(abs(observed), abs(reconstructed))
+        observed, reconstructed = (0.0 if abs(value) < crumb else value for value in (observed, reconstructed))
+    return Cell(name, observed, reconstructed, share)
 
 
 def _owners(ae: Autoencoder) -> tuple[list[str], np.ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -39,18 +40,18 @@ class Finding(NamedTuple):
     sentence: str
     advice: str = ""
     """What to do; empty when there is nothing to do."""
-    facts: dict[str, Any] = {}
+    facts: Mapping[str, Any] = MappingProxyType({})
     """The numbers behind the sentence."""
 
     def to_dict(self) -> dict[str, Any]:
-        return self._asdict()
+        return self._asdict() | {"facts": dict(self.facts)}
 
 
 def examine(ae: Autoencoder, evidence: Evidence | None) -> list[Finding]:
     """Answer every question that the model, and the evidence if there is any, allow."""
     findings = [_beside_pca(ae), *_network(ae), *_generalisation(ae), *_length(ae.history_)]
     if evidence is not None:
-        findings += [_active(evidence), *_dead(evidence), *_collapse(ae, evidence)]
+        findings += [*_active(ae, evidence), *_dead(evidence), *_collapse(ae, evidence)]
     return [*findings, *_identifiers(ae), *_events(ae.history_)]
 
 
@@ -58,20 +59,30 @@ def _beside_pca(ae: Autoencoder) -> Finding:
     scores = ae.scores_
     model, pca = scores["model"]["squared_error"], scores["pca"]["squared_error"]
     gain = 1 - model / pca if pca > 0 else 0.0
+    if ae.floor_ is not None and not ae.floor_.kept:
+        sentence = "The model is PCA, so it reconstructs as PCA does."
+        return Finding("Beside PCA", "good", sentence, facts={"model": model, "pca": pca, "error_saved": gain})
     facts = {"model": model, "pca": pca, "error_saved": gain}
-    if abs(gain) < 0.005:
-        return Finding("Beside PCA", "good", "It reconstructs as well as PCA with a code of the same size.", facts=facts)
-    if gain > 0:
-        return Finding(
-            "Beside PCA", "good", f"Its squared error is {gain:.0%} below that of PCA with a code of the same size.", facts=facts
-        )
+    sentence = f"Its squared error is {compared(model, pca)} that of PCA with a code of the same size."
+    if gain > -0.005:
+        return Finding("Beside PCA", "good", sentence, facts=facts)
     return Finding(
         "Beside PCA",
         "warning",
-        f"Its squared error is {-gain:.0%} above that of PCA with a code of the same size.",
-        "Train longer (effort='thorough'), or use the default Autoencoder, which starts from PCA and never ends below it.",
+        sentence,
+        "Train longer (effort='thorough'), or use the default Autoencoder: it starts from PCA and never ends below it.",
         facts,
     )
+
+
+def compared(model: float, pca: float) -> str:
+    """Put an error beside PCA's in words: "24% below", "as large as", "2.9 times"."""
+    ratio = model / pca if pca > 0 else 1.0
+    if abs(ratio - 1) < 0.005:
+        return "as large as"
+    if ratio >= 2:
+        return f"{ratio:.1f} times"
+    return f"{abs(ratio - 1):.0%} {'below' if ratio < 1 else 'above'}"
 
 
 def _network(ae: Autoencoder) -> Iterator[Finding]:
@@ -79,15 +90,15 @@ def _network(ae: Autoencoder) -> Iterator[Finding]:
     if floor is None:
         return
     facts = {"kept": floor.kept, "gain": floor.gain, "standard_error": floor.standard_error}
-    numbers = f"{_signed(floor.gain)} ± {floor.standard_error:.2g} of loss per held-out row"
+    numbers = f"{floor.gain:.3g} ± {_error_text(floor.standard_error)} of loss per held-out row"
     if floor.kept:
         yield Finding("Network", "good", f"The network was kept on top of PCA: it saves {numbers}.", facts=facts)
         return
     yield Finding(
         "Network",
         "note",
-        f"The network was set aside and the model is plain PCA, fitted to all rows: the network's saving of {numbers} is not "
-        "clearly above zero.",
+        f"The network was set aside and the model is plain PCA, fitted to all rows: the network's saving of {numbers} "
+        "is not clearly above zero.",
         "Give it more rows or effort='thorough'; if that changes nothing, the data is linear at this latent_dim.",
         facts,
     )
@@ -111,16 +122,19 @@ def _generalisation(ae: Autoencoder) -> Iterator[Finding]:
     facts = {"epoch": history.best_epoch, "train": train, "held_out": held_out}
     if min(train, held_out) > 0:
         gap, limit = held_out / train - 1, OVERFITTED
-        words = f"{abs(gap):.0%} {'above' if gap >= 0 else 'below'} that of training rows"
+        words = f"{gap:.0%} above"
     else:  # a log density may be negative, where only differences mean something
         gap, limit = (held_out - train) / ae.codec_.layout.size, 0.1
-        words = f"{abs(gap):.2g} nats per number {'above' if gap >= 0 else 'below'} that of training rows"
-    sentence = f"In the epoch kept, the reconstruction loss of held-out rows is {words}"
+        words = f"{gap:.2g} nats per number above"
+    words = words if gap > 0 else "not above"
+    sentence = f"In the epoch kept, the reconstruction loss of held-out rows is {words} that of training rows"
     if gap > limit:
         advice = "Use more rows, a smaller network, or weight_decay; a denoising variant also holds it back."
         yield Finding("Over-fitting", "warning", f"{sentence}: it has learned training rows by heart.", advice, facts)
     else:
-        yield Finding("Over-fitting", "good", f"{sentence}: it does on new rows what it does on known ones.", facts=facts)
+        yield Finding(
+            "Over-fitting", "good", f"{sentence}: it does on new rows what it does on known ones.", facts=facts
+        )
 
 
 def _length(history: History) -> Iterator[Finding]:
@@ -148,11 +162,18 @@ def _length(history: History) -> Iterator[Finding]:
         "interrupted": f"Training was interrupted after {epochs} epochs.",
         "callback": f"A callback ended training after {epochs} epochs.",
     }
-    best = f" The weights are those of epoch {history.best_epoch}." if history.best_epoch else " Its start was not improved on."
+    best = (
+        f" The weights are those of epoch {history.best_epoch}."
+        if history.best_epoch
+        else " Its start was not improved on."
+    )
     yield Finding("Length of training", "good", ends[history.stopped] + best, facts=facts)
 
 
-def _active(evidence: Evidence) -> Finding:
+def _active(ae: Autoencoder, evidence: Evidence) -> Iterator[Finding]:
+    """Count the dimensions that vary; for Gaussian codes their KL says it better."""
+    if isinstance(ae.model_.encoder.bottleneck, Gaussian):
+        return
     spread = evidence.codes.astype(np.float64).std(0)
     idle = np.flatnonzero(spread <= ACTIVE * max(spread.max(), 1e-30))
     count, total = len(spread) - len(idle), len(spread)
@@ -160,8 +181,11 @@ def _active(evidence: Evidence) -> Finding:
     facts = {"active": count, "latent_dim": total, "idle": idle.tolist()}
     if not len(idle):
         what = "All" if total > 1 else "The"
-        return Finding("Active dimensions", "good", f"{what} {total} dimensions of the code are in use ({rule}).", facts=facts)
-    return Finding(
+        yield Finding(
+            "Active dimensions", "good", f"{what} {total} dimensions of the code are in use ({rule}).", facts=facts
+        )
+        return
+    yield Finding(
         "Active dimensions",
         "note",
         f"{count} of {total} dimensions of the code are in use ({rule}).",
@@ -177,7 +201,9 @@ def _dead(evidence: Evidence) -> Iterator[Finding]:
         return
     dead = np.flatnonzero(zero.all(0))
     facts = {"dead": dead.tolist(), "zeros": float(zero.mean())}
-    sentence = f"{zero.mean():.0%} of all code numbers are exactly zero; {len(dead)} of {zero.shape[1]} dimensions always are."
+    sentence = (
+        f"{zero.mean():.0%} of all code numbers are exactly zero; {len(dead)} of {zero.shape[1]} dimensions always are."
+    )
     if len(dead):
         advice = "Lower the sparsity weight or the learning rate, or ask for fewer dimensions."
         yield Finding("Dead dimensions", "warning", sentence, advice, facts)
@@ -207,7 +233,8 @@ def _collapse(ae: Autoencoder, evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "Posterior collapse",
         "warning" if len(collapsed) > len(kl) / 2 else "note",
-        f"{total}; {len(collapsed)} of {len(kl)} dimensions carry less than {COLLAPSED:g} and have collapsed onto the prior.",
+        f"{total}; {len(collapsed)} of {len(kl)} dimensions carry less than {COLLAPSED:g} and have collapsed onto the "
+        "prior.",
         f"Lower beta (it is {bottleneck.beta:g}) or use warm_up=0.3 to wake them, or take "
         f"latent_dim={max(1, len(kl) - len(collapsed))}.",
         facts,
@@ -223,10 +250,11 @@ def _identifiers(ae: Autoencoder) -> Iterator[Finding]:
         return
     names = ", ".join(repr(name) for name in leaks)
     one = len(leaks) == 1
+    subject = f"Column {names} looks" if one else f"Columns {names} look"
     yield Finding(
         "Identifiers",
         "note",
-        f"Column{'' if one else 's'} {names} look{'s' if one else ''} like an identifier and {'was' if one else 'were'} left out.",
+        f"{subject} like an identifier and {'was' if one else 'were'} left out.",
         "If it is a measurement, give it as decimal numbers (floats are never taken for identifiers).",
         {"columns": leaks},
     )
@@ -237,5 +265,6 @@ def _events(history: History) -> Iterator[Finding]:
         yield Finding("During training", "note", event)
 
 
-def _signed(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "no finite amount"
+def _error_text(error: float | None) -> str:
+    """Write a standard error; a single held-out row has none (and a saved model then holds null)."""
+    return f"{error:.2g}" if error is not None and math.isfinite(error) else "unknown"

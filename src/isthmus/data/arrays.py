@@ -176,8 +176,8 @@ def _is_number(value: Any) -> bool:
 def _require_matrix(X: np.ndarray) -> None:
     if X.ndim != 2:
         raise DataError(
-            f"Expected 2D array, got {X.ndim}D array instead (shape {X.shape}). Reshape your data: X.reshape(-1, 1) for "
-            "one column, X.reshape(1, -1) for one row."
+            f"Expected 2D array, got {X.ndim}D array instead (shape {X.shape}). Reshape your data: "
+            "X.reshape(-1, 1) for one column, X.reshape(1, -1) for one row."
         )
     _require_some(X.shape)
 

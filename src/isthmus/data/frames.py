@@ -107,6 +107,7 @@ def canonical(values: pa.Array) -> pa.Array:
 
 
 def is_text(kind: pa.DataType) -> bool:
+    """Say whether a column of this type holds text, in any of Arrow's three forms of it."""
     return pt.is_string(kind) or pt.is_large_string(kind) or str(kind) == "string_view"
 
 
@@ -116,6 +117,7 @@ def is_time(kind: pa.DataType) -> bool:
 
 
 def length_of(X: Any) -> int:
+    """Return the number of rows of a table."""
     return X.num_rows if isinstance(X, pa.Table) else len(X)
 
 
@@ -171,18 +173,18 @@ def column(label: Any, series: Any) -> Column:
     label = label.item() if hasattr(label, "item") else label  # numpy numbers as pandas labels
     if isinstance(series, pa.ChunkedArray):
         native, categories_dtype, raw = None, None, series.combine_chunks()
-        nan_gaps = _has_nan(raw)
     else:
         native, categories_dtype = _native_dtype(series)
         raw = _arrow(label, series)
-        nan_gaps = _has_nan(raw)
     if isinstance(raw, pa.ChunkedArray):
         raise DataError(f"column {str(label)!r} holds more than 2 GiB of text; leave it out.")
     categories = None
     if pt.is_dictionary(raw.type):
         categories = canonical(raw.dictionary).to_pylist()
     _refuse_unknown(str(label), raw.type, categories)
-    return Column(Dress(label, type_to_json(raw.type), native, categories, categories_dtype, nan_gaps), canonical(raw))
+    return Column(
+        Dress(label, type_to_json(raw.type), native, categories, categories_dtype, _gaps_are_nan(raw)), canonical(raw)
+    )
 
 
 def _arrow(label: Any, series: nw.Series) -> pa.Array:
@@ -203,7 +205,7 @@ def _odd_one(values: list[Any]) -> tuple[Any, int]:
 
 
 def _native_dtype(series: nw.Series) -> tuple[str | None, str | None]:
-    """Return the dtype of a pandas or polars column as text where Arrow's type does not say it, and of its categories."""
+    """Return the dtype of a column, and of its categories, as text where Arrow's type does not say it."""
     native = series.to_native()
     if series.implementation.is_polars():
         return ("Enum", None) if isinstance(series.dtype, nw.Enum) else (None, None)
@@ -226,8 +228,9 @@ def _pandas_dtype_name(dtype: Any) -> str:
     return str(dtype)
 
 
-def _has_nan(raw: pa.Array) -> bool:
-    return pt.is_floating(raw.type) and bool(pc.any(pc.is_nan(raw)).as_py())
+def _gaps_are_nan(raw: pa.Array) -> bool:
+    """Say whether every gap is a NaN; where nulls occur too, null is what a gap comes back as."""
+    return pt.is_floating(raw.type) and raw.null_count == 0 and bool(pc.any(pc.is_nan(raw)).as_py())
 
 
 def _refuse_unknown(name: str, kind: pa.DataType, categories: list[Any] | None) -> None:

@@ -93,7 +93,7 @@ def _called_id(name: str) -> bool:
 
 
 def _time(name: str, present: pa.Array, scale: Scale) -> Learned:
-    """Timestamps are standardised whatever the scale, but for "range": as raw counts of nanoseconds they are no input."""
+    """Learn a time; it is standardised for every scale but "range", because raw counts of nanoseconds are no input."""
     ticks = ticks_of(present)
     origin = int(ticks.min())
     if origin == ticks.max():
@@ -122,10 +122,13 @@ def _category(name: str, values: pa.Array, present: pa.Array, declared: list[Any
     if len(counts) == rows and rows >= FEWEST_ROWS_OF_AN_IDENTIFIER:
         return _identifier(name, present)
     if is_text(values.type) and declared is None and len(counts) > 100 and len(counts) > rows / 2:
-        note = f"column {name!r} holds free text ({len(counts)} different values in {rows} rows); it is left out and comes back as gaps"
+        note = (
+            f"column {name!r} holds free text ({len(counts)} different values in {rows} rows); "
+            "it is left out and comes back as gaps"
+        )
         return Learned(LeftOut(name, values.type), note)
     order = np.argsort(_ranks(found, declared), kind="stable")
-    plain, counts = [to_plain(found)[i] for i in order], counts[order]
+    plain, counts = to_plain(found.take(pa.array(order))), counts[order]
     keep = _kept(counts, len(values))
     rare = sorted(np.flatnonzero(~keep), key=lambda i: -counts[i])
     kept_values = tuple(plain[i] for i in np.flatnonzero(keep))

@@ -12,7 +12,7 @@ _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory
 
 
 def machine_memory() -> int:
-    """Return the bytes of memory this process may use: the machine's, or the container's limit where that is smaller."""
+    """Return the bytes of memory this process may use: the machine's, or a smaller limit of its container."""
     limits = [_container_limit(path) for path in _CGROUP_LIMITS if path.is_file()]
     if hasattr(os, "sysconf"):  # absent on Windows, where no limit is checked
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -15,7 +15,7 @@ _NUMBERS_AT_ONCE = 1 << 22  # float64 working memory of 32 MiB whatever the size
 
 
 class Scaling(NamedTuple):
-    """x = (X - offset) / factor, where both broadcast against one sample; an offset of NaN marks a number never seen."""
+    """x = (X - offset) / factor; both broadcast against one sample, an offset of NaN marks a number never seen."""
 
     offset: np.ndarray
     factor: np.ndarray

@@ -46,7 +46,7 @@ class SeriesCodec:
         return None
 
     def encode(self, X: Any) -> Rows:
-        """Encode a Series, an array (T, channels) to be cut like the training data, or windows (n, length, channels)."""
+        """Encode a Series, an array (T, channels) to be cut as in training, or windows (n, length, channels)."""
         if not isinstance(X, Series) and np.ndim(X) == 3:
             return self._encode_windows(as_numbers(X))
         series = X if isinstance(X, Series) else Series(X, self.length, self.step)

@@ -36,8 +36,10 @@ class Adam:
         for group in self.groups:
             active = [i for i, p in enumerate(group.parameters) if p.grad is not None]
             if active:
-                torch._foreach_add_([group.steps[i] for i in active], 1.0)  # the kernel reads the count, it does not keep it
-                torch._fused_adamw_(  # noqa: SLF001 - the public door imports a thousand modules
+                torch._foreach_add_(
+                    [group.steps[i] for i in active], 1.0
+                )  # the kernel reads the count, it does not keep it
+                torch._fused_adamw_(
                     [group.parameters[i] for i in active],
                     [group.parameters[i].grad for i in active],
                     [group.mean[i] for i in active],

@@ -38,7 +38,9 @@ class Part:
         for name, value in params.items():
             own, _, inner = name.partition("__")
             if own not in known:
-                raise SettingError(f"{type(self).__name__} has no parameter {own!r}; it has {', '.join(sorted(known))}.")
+                raise SettingError(
+                    f"{type(self).__name__} has no parameter {own!r}; it has {', '.join(sorted(known))}."
+                )
             if inner:
                 known[own].set_params(**{inner: value})
             else:
@@ -47,7 +49,9 @@ class Part:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON from which :func:`part_from_json` rebuilds an equal part."""
-        return {"part": type(self).__name__} | {key: to_json(value) for key, value in self.get_params(deep=False).items()}
+        return {"part": type(self).__name__} | {
+            key: to_json(value) for key, value in self.get_params(deep=False).items()
+        }
 
 
 def to_json(value: Any) -> Any:
@@ -60,7 +64,9 @@ def to_json(value: Any) -> Any:
         return value
     if hasattr(value, "item"):  # a numpy scalar from a parameter grid
         return value.item()
-    raise SettingError(f"A {type(value).__name__} cannot be saved as a setting; use numbers, strings, parts or lists of them.")
+    raise SettingError(
+        f"A {type(value).__name__} cannot be saved as a setting; use numbers, strings, parts or lists of them."
+    )
 
 
 def from_json(value: Any) -> Any:
@@ -68,7 +74,9 @@ def from_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         name = value.get("part")
         if name not in Part.registry:
-            raise ModelFileError(f"The model uses a part named {name!r}, which is not defined here; import its module, then load.")
+            raise ModelFileError(
+                f"The model uses a part named {name!r}, which is not defined here; import its module, then load."
+            )
         return Part.registry[name](**{key: from_json(inner) for key, inner in value.items() if key != "part"})
     if isinstance(value, list):
         return tuple(from_json(item) for item in value)

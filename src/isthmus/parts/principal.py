@@ -37,11 +37,14 @@ class Principal(NamedTuple):
 
 
 def centre(x: Tensor, observed: Tensor | None, mean: Tensor) -> Tensor:
+    """Return x - mean, 0 at gaps: a gap counts as the mean."""
     centred = x - mean
     return centred if observed is None else torch.where(observed, centred, torch.zeros_like(centred))
 
 
-def principal(chunks: Callable[[], Iterable[Chunk]], width: int, n_rows: int, k: int, rng: torch.Generator) -> Principal:
+def principal(
+    chunks: Callable[[], Iterable[Chunk]], width: int, n_rows: int, k: int, rng: torch.Generator
+) -> Principal:
     """Return the first ``k`` principal components; exact up to ``EXACT_WIDTH`` numbers, randomised beyond (Halko 2011).
 
     ``chunks`` is called once a pass and yields the rows; everything is accumulated in float64.

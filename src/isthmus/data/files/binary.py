@@ -56,8 +56,8 @@ def read_npz(path: Path) -> np.ndarray:
             chosen = names if len(names) == 1 else [name for name in _DATA_NAMES if name in names]
             if not chosen:
                 raise DataError(
-                    f"the file {str(path)!r} holds {len(names)} arrays ({', '.join(names)}) and none is called x, X or data; "
-                    "save the one you mean as .npy."
+                    f"the file {str(path)!r} holds {len(names)} arrays ({', '.join(names)}) and none is called "
+                    "x, X or data; save the one you mean as .npy."
                 )
             return arrays[chosen[0]]
     except DataError:

@@ -109,7 +109,8 @@ def _first_lines(raw: bytes) -> list[str]:
     sample = raw[:_SAMPLE_BYTES]
     if len(sample) < len(raw) and b"\n" in sample:
         sample = sample[: sample.rindex(b"\n") + 1]
-    return sample.decode(errors="ignore").splitlines(keepends=True)[:_SAMPLE_LINES]
+    # Not splitlines, which would also cut at form feeds and other rare separators inside a cell.
+    return re.findall(r"[^\n]*\n|[^\n]+", sample.decode(errors="ignore"))[:_SAMPLE_LINES]
 
 
 def _delimiter(lines: list[str]) -> tuple[str, int]:

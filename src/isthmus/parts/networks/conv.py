@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class Conv(Network):
     def encoder(self, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
         sizes, widths = self._sizes(shape), [shape[0], *self._channels()]
         layers: list[nn.Module] = []
-        for inside, outside in zip(widths, widths[1:], strict=False):
+        for inside, outside in pairwise(widths):
             if self.down == "strided":
                 layers += [nn.Conv2d(inside, outside, 3, stride=2, padding=1), activation(self.activation)]
             else:
@@ -43,7 +44,11 @@ class Conv(Network):
     def decoder(self, z_shape: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
         sizes, widths = self._sizes(shape), [*reversed(self._channels())]
         first = (widths[0], *sizes[-1])
-        layers: list[nn.Module] = [nn.Flatten(), nn.Linear(math.prod(z_shape), math.prod(first)), nn.Unflatten(1, first)]
+        layers: list[nn.Module] = [
+            nn.Flatten(),
+            nn.Linear(math.prod(z_shape), math.prod(first)),
+            nn.Unflatten(1, first),
+        ]
         for stage, inside in enumerate(widths):
             last = stage == len(widths) - 1
             outside = widths[stage] if last else widths[stage + 1]
@@ -65,7 +70,9 @@ class Conv(Network):
                 raise SettingError(f'Conv(channels={self.channels!r}) must be widths such as (32, 64), or "auto".')
             return replace(self, channels=default_channels(shape))
         if not self.channels or any(width < 1 for width in self.channels):
-            raise SettingError(f"Conv(channels={tuple(self.channels)}) needs at least one stage of at least one channel.")
+            raise SettingError(
+                f"Conv(channels={tuple(self.channels)}) needs at least one stage of at least one channel."
+            )
         return self
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from torch import nn
 
@@ -41,7 +42,9 @@ class MLP(Network):
                 raise SettingError(f'MLP(hidden={self.hidden!r}) must be widths such as (256, 128), or "auto".')
             return replace(self, hidden=default_widths(math.prod(shape), n_rows))
         if any(width < 1 for width in self.hidden):
-            raise SettingError(f"MLP(hidden={tuple(self.hidden)}) has a layer without units; every width must be at least 1.")
+            raise SettingError(
+                f"MLP(hidden={tuple(self.hidden)}) has a layer without units; every width must be at least 1."
+            )
         return self
 
     @property
@@ -55,7 +58,7 @@ class MLP(Network):
 
     def _layers(self, widths: list[int]) -> list[nn.Module]:
         layers: list[nn.Module] = []
-        for inside, outside in zip(widths, widths[1:], strict=False):
+        for inside, outside in pairwise(widths):
             layers += [nn.Linear(inside, outside), activation(self.activation)]
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))

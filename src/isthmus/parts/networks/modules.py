@@ -55,7 +55,9 @@ class Modules(Network):
     def _given(self, name: str) -> nn.Module:
         module = getattr(self, name)
         if not isinstance(module, nn.Module):
-            raise SettingError(f"Modules({name}={module!r}) needs a torch.nn.Module; pass both modules, also to load().")
+            raise SettingError(
+                f"Modules({name}={module!r}) needs a torch.nn.Module; pass both modules, also to load()."
+            )
         return module
 
     @staticmethod

@@ -1,0 +1,157 @@
+"""The report as one self-contained page: facts -> template -> HTML, with plots as SVG that follow the theme."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from isthmus.apps.displays import PALETTE, ReconstructionDisplay, picture, rivals
+from isthmus.apps.report import percent, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from isthmus.apps.evidence import Pair
+    from isthmus.apps.report import Report
+
+MOST_COLUMNS = 60
+"""More columns of a table than these are left to report.json."""
+LARGEST_PICTURE = 112
+"""Pictures are shrunk to this many pixels a side, so that the page stays small."""
+
+
+class Drawable(Protocol):
+    """A display that can draw itself."""
+
+    def plot(self, ax: Axes | None = None) -> Any: ...
+
+
+def render(report: Report) -> str:
+    """Return the page of a report."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("isthmus.apps", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "value": value_text}
+    facts = report.to_dict()
+    return environment.get_template("report.html.jinja").render(
+        facts=facts,
+        # "</" would end the script element that carries the facts
+        facts_json=json.dumps(facts, ensure_ascii=False, allow_nan=False).replace("</", "<\\/"),
+        rivals=rivals(report.data["code"]),
+        figures=_figures(report),
+        pictures=_pictures(report),
+        columns=list(report.scores.get("columns", {}).items())[:MOST_COLUMNS],
+        most_columns=MOST_COLUMNS,
+        settings={name: setting_text(value) for name, value in report.settings.items()},
+    )
+
+
+def number(value: float | None) -> str:
+    """Write a number with four significant digits."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def value_text(value: Any) -> str:
+    """Write the value of a cell as a reader would."""
+    if value is None:
+        return "gap"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    text = str(value)
+    return text if len(text) <= 32 else f"{text[:31]}…"
+
+
+def setting_text(value: Any) -> str:
+    """Write a setting as it would stand in Python: {"part": "MLP", "hidden": [64]} becomes MLP(hidden=(64,))."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{key}={setting_text(inner)}" for key, inner in value.items() if key != "part")
+        return f"{value.get('part', 'dict')}({inner})"
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(map(setting_text, value))}{',' if len(value) == 1 else ''})"
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+
+
+def svg(display: Drawable, name: str, label: str, size: tuple[float, float]) -> str:
+    """Draw a display as an inline SVG whose colours are the page's."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    # Text stays text: it takes the page's font, can be searched, and costs little. A fixed salt keeps ids reproducible.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "isthmus", "font.size": 9}):
+        figure = Figure(figsize=size, layout="constrained")
+        display.plot(figure.add_subplot())
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, dpi=220, metadata={"Date": None, "Creator": None})
+    return _themed(file.getvalue(), name, label)
+
+
+def _themed(text: str, name: str, label: str) -> str:
+    """Strip what only a file needs, make ids unique within the page, and let CSS choose the colours."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'href="#', f'href="#{name}-', text).replace("url(#", f"url(#{name}-")
+    for role, colour in PALETTE._asdict().items():
+        text = text.replace(colour, f"var(--{role})")
+    text = text.replace("#000000", "var(--ink)")
+    text = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font-size: \1", text)
+    text = re.sub(r"font-family: [^;\"]+;?", "", text)
+    text = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
+    )
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _figures(report: Report) -> dict[str, str]:
+    """Draw every plot of the page."""
+    figures = {
+        "baseline": svg(report.baseline, "baseline", "squared error of the model, PCA and the mean", (4.2, 1.15))
+    }
+    for curve in report.curves:
+        figures[f"curve_{curve.term}"] = svg(curve, curve.term, f"{curve.term} over the epochs", (4.7, 2.3))
+    if report.code_map is not None:
+        figures["map"] = svg(report.code_map, "map", "map of the codes", (4.7, 3.4))
+    if report.data["kind"] == "series":
+        for name, pairs in (("typical", report.typical), ("worst", report.worst)):
+            display = ReconstructionDisplay(pairs, "series")
+            figures[name] = svg(display, name, f"{name} windows beside their reconstructions", (4.7, 1.7))
+    return figures
+
+
+def _pictures(report: Report) -> dict[str, list[dict[str, Any]]]:
+    """Return originals and reconstructions as PNG data URIs, for images only."""
+    if report.data["kind"] != "images":
+        return {}
+    return {"typical": list(map(_picture_pair, report.typical)), "worst": list(map(_picture_pair, report.worst))}
+
+
+def _picture_pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "row": pair.row,
+        "error": plain(pair.error),
+        "original": _data_uri(picture(pair.x)),
+        "rebuilt": _data_uri(picture(pair.x_hat)),
+    }
+
+
+def _data_uri(pixels: np.ndarray) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((LARGEST_PICTURE, LARGEST_PICTURE))
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,257 @@
+"""`isthmus fit` and `isthmus demo`: data in, a model folder and a report out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isthmus.cli.exits import Exit
+from isthmus.cli.options import Data, Json
+from isthmus.cli.printing import blank, command, print_facts, print_json, print_notes, print_scores, print_text
+from isthmus.cli.reading import read_training
+from isthmus.cli.settings import build, choose
+from isthmus.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from isthmus.apps.report import Report
+    from isthmus.estimator import Autoencoder
+
+_DATA, _MODEL, _TRAINING = "How the file is read", "What is learned", "How it is trained"
+
+Folder = Annotated[Path, typer.Option("-o", "--out", metavar="MODEL", help="The model folder to write.")]
+Gaps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gaps", metavar="MARK", help='A cell that means "missing", such as "?"; repeatable.', rich_help_panel=_DATA
+    ),
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header", help="Does the first row hold names? Found out by default.", rich_help_panel=_DATA
+    ),
+]
+Columns = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Learn from these columns only.", rich_help_panel=_DATA)
+]
+Drop = Annotated[str | None, typer.Option(metavar="A,B", help="Leave these columns out.", rich_help_panel=_DATA)]
+Window = Annotated[
+    int | None, typer.Option(min=1, help="Read the rows as a series, in windows of so many.", rich_help_panel=_DATA)
+]
+Step = Annotated[int | None, typer.Option(min=1, help="A window begins every so many rows.", rich_help_panel=_DATA)]
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings from a .toml or .yaml file; flags win.")]
+Variant = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A variant of the catalogue (isthmus variants).", rich_help_panel=_MODEL),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="KEY=VALUE", help="An option of the variant; repeatable.", rich_help_panel=_MODEL),
+]
+LatentDim = Annotated[str | None, typer.Option(metavar="N|auto", help="Size of the code.", rich_help_panel=_MODEL)]
+Network = Annotated[str | None, typer.Option(metavar="NAME", help="auto, mlp or conv.", rich_help_panel=_MODEL)]
+Bottleneck = Annotated[str | None, typer.Option(metavar="NAME", help="plain or gaussian.", rich_help_panel=_MODEL)]
+Reconstruction = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="auto, squared_error, huber, bernoulli, normal or mixed.", rich_help_panel=_MODEL
+    ),
+]
+Scale = Annotated[
+    str | None, typer.Option(metavar="NAME", help="auto, common, columns, range or none.", rich_help_panel=_MODEL)
+]
+Shortcut = Annotated[
+    bool | None,
+    typer.Option("--shortcut/--no-shortcut", help="Start from PCA? By default where possible.", rich_help_panel=_MODEL),
+]
+Effort = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="quick, default or thorough: how long to train.", rich_help_panel=_TRAINING),
+]
+MaxEpochs = Annotated[int | None, typer.Option(help="At most so many passes over the data.", rich_help_panel=_TRAINING)]
+BatchSize = Annotated[str | None, typer.Option(metavar="N|auto", help="Rows a step.", rich_help_panel=_TRAINING)]
+LearningRate = Annotated[
+    str | None, typer.Option(metavar="X|auto", help="Peak of the learning rate.", rich_help_panel=_TRAINING)
+]
+EarlyStopping = Annotated[
+    bool | None,
+    typer.Option(
+        "--early-stopping/--no-early-stopping", help="Stop when held-out rows gain no more.", rich_help_panel=_TRAINING
+    ),
+]
+ValidationFraction = Annotated[
+    float | None, typer.Option(help="Share of rows held out, to stop by and to report on.", rich_help_panel=_TRAINING)
+]
+WeightDecay = Annotated[float | None, typer.Option(help="Decoupled weight decay.", rich_help_panel=_TRAINING)]
+RandomState = Annotated[int | None, typer.Option(help="The seed: same seed, same model.", rich_help_panel=_TRAINING)]
+Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu or cuda.", rich_help_panel=_TRAINING)]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Save every epoch there, and resume from there.", rich_help_panel=_TRAINING),
+]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.")]
+
+
+def fit(  # the parameters are the flags: typer reads them off this signature
+    data: Data,
+    out: Folder,
+    config: Config = None,
+    no_report: NoReport = False,
+    json: Json = False,
+    gaps: Gaps = None,
+    header: Header = None,
+    columns: Columns = None,
+    drop: Drop = None,
+    window: Window = None,
+    step: Step = None,
+    variant: Variant = None,
+    option: Options = None,
+    latent_dim: LatentDim = None,
+    network: Network = None,
+    bottleneck: Bottleneck = None,
+    reconstruction: Reconstruction = None,
+    scale: Scale = None,
+    shortcut: Shortcut = None,
+    effort: Effort = None,
+    max_epochs: MaxEpochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    early_stopping: EarlyStopping = None,
+    validation_fraction: ValidationFraction = None,
+    weight_decay: WeightDecay = None,
+    random_state: RandomState = None,
+    device: Device = None,
+    checkpoint: Checkpoint = None,
+) -> None:
+    """Train an autoencoder on DATA; write a model folder and a report."""
+    flags = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
+    choices = choose(config, flags, option or [])
+    _refuse_other_folders(out)
+    X, reading = read_training(data, choices.reading)
+    ae = build(choices)
+    started = time.perf_counter()
+    ae.fit(X)
+    seconds = time.perf_counter() - started
+    ae.reading_ = reading.to_json()
+    found = _keep(ae, out, X, None, not no_report)
+    if json:
+        print_json(_facts(ae, out, found, X, seconds))
+    else:
+        print_text(f"{data.name}: {_size(ae, X)}", "bold")
+        _print_fit(ae, out, found, seconds)
+        print_facts({"next": command("isthmus", "encode", data, "-m", out, "-o", "codes.csv")})
+    if ae.history_.stopped == "interrupted":
+        raise typer.Exit(Exit.INTERRUPTED)
+
+
+_NOT_SETTINGS = ("data", "out", "config", "no_report", "json", "option")
+
+
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="MODEL", help="The model folder to write.")] = Path(
+        "isthmus-demo"
+    ),
+    json: Json = False,
+) -> None:
+    """Train on 1,797 handwritten digits that come with scikit-learn, and write a report."""
+    _refuse_other_folders(out)
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    from isthmus.estimator import Autoencoder
+
+    digits = load_digits()
+    X, y = np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target
+    started = time.perf_counter()
+    ae = Autoencoder(latent_dim=8, random_state=0).fit(X)
+    seconds = time.perf_counter() - started
+    found = _keep(ae, out, X, y, True)
+    np.save(out / "digits.npy", X, allow_pickle=False)
+    if json:
+        print_json(_facts(ae, out, found, X, seconds))
+        return
+    print_text(f"handwritten digits: {_size(ae, X)}", "bold")
+    _print_fit(ae, out, found, seconds)
+    print_facts(
+        {
+            "look": f"open {out / 'report.html'} in a browser",
+            "next": command("isthmus", "encode", out / "digits.npy", "-m", out, "-o", "codes.csv"),
+            "then": "isthmus fit YOUR-DATA.csv -o my-model",
+        }
+    )
+
+
+def _refuse_other_folders(out: Path) -> None:
+    """Refuse to write over anything but a model, before any work is done."""
+    if (out / "config.json").is_file() or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    raise ModelFileError(f"{out} exists and is not an Isthmus model; give another path, or remove it first.")
+
+
+def _keep(ae: Autoencoder, out: Path, X: Any, y: Any, with_report: bool) -> Report | None:
+    """Save the model and, beside it, its report."""
+    ae.save(str(out))
+    if not with_report:
+        return None
+    from isthmus.apps.report import report
+
+    found = report(ae, X, y)
+    found.save(out / "report.html")
+    return found
+
+
+def _print_fit(ae: Autoencoder, out: Path, found: Report | None, seconds: float) -> None:
+    from isthmus.apps.displays import rivals
+
+    print_notes(ae.codec_.notes)
+    history = ae.history_
+    ended = {"early": ", stopped early", "interrupted": ", interrupted", "callback": ", stopped"}.get(
+        history.stopped, ""
+    )
+    print_text(f"{len(history)} epochs in {seconds:.1f} s{ended}; a code of {ae.latent_dim_} numbers.")
+    blank()
+    print_scores(ae.scores_, rivals(ae.latent_dim_))
+    blank()
+    for finding in found.health if found is not None else ():
+        if finding.verdict == "warning" or finding.name == "Network":
+            print_text(f"{finding.sentence} {finding.advice if finding.verdict == 'warning' else ''}".strip())
+    if found is not None:
+        blank()
+    print_facts({"model": f"{out}", **({"report": f"{out / 'report.html'}"} if found is not None else {})})
+
+
+def _facts(ae: Autoencoder, out: Path, found: Report | None, X: Any, seconds: float) -> dict[str, Any]:
+    from isthmus.apps.report import plain
+
+    return plain(
+        {
+            "model": str(out),
+            "report": None if found is None else str(out / "report.html"),
+            "rows": len(X),
+            "kind": ae.codec_.kind,
+            "columns": ae.codec_.feature_names,
+            "notes": ae.codec_.notes,
+            "latent_dim": ae.latent_dim_,
+            "scores": ae.scores_,
+            "epochs": len(ae.history_),
+            "best_epoch": ae.history_.best_epoch,
+            "stopped": ae.history_.stopped,
+            "seconds": seconds,
+            "settings": ae.settings_,
+            "summary": None if found is None else found.summary,
+        }
+    )
+
+
+def _size(ae: Autoencoder, X: Any) -> str:
+    codec = ae.codec_
+    if codec.kind == "images":
+        channels, height, width = codec.layout.shape
+        return f"{len(X):,} images of {height} × {width} pixels{f', {channels} channels' if channels > 1 else ''}"
+    if codec.kind == "series":
+        return f"{len(X):,} windows of {codec.layout.shape[0]} points × {codec.layout.shape[1]} channels"
+    columns = len(codec.feature_names or []) or codec.layout.size
+    return f"{len(X):,} rows × {columns} columns"

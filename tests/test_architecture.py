@@ -1,0 +1,135 @@
+"""The shape of the house: imports point only down, no cycles, and the shop window shows what there is."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import isthmus
+from isthmus.catalogue import VARIANTS
+
+SOURCE = Path(isthmus.__file__).parent
+MODULES = {
+    ".".join(("isthmus", *file.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__"): file
+    for file in SOURCE.rglob("*.py")
+}
+# From the ground up. A module may import from its own layer and from those below it.
+LAYERS = [
+    ("isthmus.errors", "isthmus.layout", "isthmus.catalogue"),
+    ("isthmus.parts",),
+    (
+        "isthmus.data",
+        "isthmus.model",
+        "isthmus.history",
+        "isthmus.training",
+        "isthmus.engine",
+        "isthmus.callbacks",
+        "isthmus.inference",
+    ),
+    (
+        "isthmus.estimator",
+        "isthmus.variants",
+        "isthmus.persistence",
+        "isthmus.folder",
+        "isthmus.inputs",
+        "isthmus.resolution",
+        "isthmus.scores",
+    ),
+    ("isthmus.apps",),
+    ("isthmus.cli", "isthmus.__main__"),
+]
+
+
+def layer(module: str) -> int:
+    for height, names in enumerate(LAYERS):
+        if any(module == name or module.startswith(name + ".") for name in names):
+            return height
+    raise AssertionError(f"{module} stands in no layer; say in LAYERS where it belongs")
+
+
+def imports(module: str, file: Path, everywhere: bool = True) -> set[str]:
+    """Return the modules of the house that ``module`` imports; at its top only, unless ``everywhere``."""
+    tree = ast.parse(file.read_text())
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names}
+    return {name for name in found if name in MODULES and name not in ("isthmus", module)}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "isthmus"])
+def test_imports_point_only_down(module: str) -> None:
+    for imported in imports(module, MODULES[module]):
+        assert layer(imported) <= layer(module), f"{module} imports {imported}, which stands above it"
+
+
+def test_mathematics_and_data_do_not_know_each_other() -> None:
+    for module, file in MODULES.items():
+        for here, there in (("isthmus.parts", "isthmus.data"), ("isthmus.data", "isthmus.parts")):
+            if module.startswith(here):
+                assert not [name for name in imports(module, file) if name.startswith(there)], module
+
+
+def test_there_are_no_cycles() -> None:
+    graph = {module: imports(module, file, everywhere=False) for module, file in MODULES.items() if module != "isthmus"}
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path, module])
+        if module not in done:
+            for imported in graph.get(module, ()):
+                # a package's own __init__ gathers its modules; they do not import it back
+                visit(imported, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_files_stay_under_five_hundred_lines() -> None:
+    for module, file in MODULES.items():
+        assert len(file.read_text().splitlines()) <= 500, f"{module} has outgrown its room"
+
+
+def test_the_shop_window_is_exact() -> None:
+    for name in isthmus.__all__:
+        assert getattr(isthmus, name).__doc__, f"isthmus.{name} has no docstring"
+    assert len(set(isthmus.__all__)) == len(isthmus.__all__)
+    assert {entry.name for entry in VARIANTS} <= set(isthmus.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Perpetuum'"):
+        _ = isthmus.Perpetuum
+
+
+def test_every_variant_of_the_catalogue_is_a_function_with_those_options() -> None:
+    import inspect
+
+    for entry in VARIANTS:
+        parameters = inspect.signature(getattr(isthmus, entry.name)).parameters
+        for option in entry.options:
+            assert parameters[option.name].default == option.default, (entry.name, option.name)
+
+
+def test_importing_isthmus_costs_neither_torch_nor_scikit_learn() -> None:
+    script = "import sys, isthmus; print([m for m in ('torch', 'sklearn', 'numpy', 'pandas') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+        == "[]"
+    )
+
+
+def test_nothing_unpickles() -> None:
+    for module, file in MODULES.items():
+        text = file.read_text()
+        for word in ("import pickle", "torch.load(", "allow_pickle=True", "joblib.load", "eval("):
+            assert word not in text.replace(".eval(", ""), f"{module} has {word}"
