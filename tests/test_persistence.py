@@ -137,7 +137,7 @@ def test_a_bad_folder_is_named_with_what_is_wrong(how: str, sentence: str, fitte
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="There is no model at .*nowhere"):
+    with pytest.raises(ModelFileError, match=r"There is no model at .*nowhere"):
         ist.load(tmp_path / "nowhere")
 
 

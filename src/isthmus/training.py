@@ -249,14 +249,19 @@ def _restart(run: Run, good: tuple[dict[str, Tensor], dict[str, Tensor]]) -> Non
 def _fault(run: Run) -> str:
     """Say which column overflows, or which setting to change."""
     run.model.eval()
+    finite, largest = True, torch.zeros(run.model.layout.size)
     for index in chunks(len(run.data.train), 1024):
         batch = gather(run.data.train, index, None, run.data.cells, run.model)
-        bad = ~torch.isfinite(run.model.cells(batch).flatten(1).sum(0))  # a sum overflows before its terms do
-        if bad.any():
-            position = int(bad.nonzero()[0])
-            blocks = run.model.layout.blocks
-            name = repr(blocks[position].column) if blocks else f"number {position}"
-            return f"The loss of column {name} is not finite; look for extreme values in it, or scale it down."
+        finite &= bool(torch.isfinite(run.model.cells(batch).sum()))
+        largest = torch.maximum(largest, batch.x.flatten(1).abs().amax(0).cpu())
+    if not finite:  # every output depends on every input, so the largest input is the one to look at
+        feature = int(largest.argmax())
+        owners = [repr(b.column) for b in run.model.layout.blocks if b.start <= feature < b.start + b.width]
+        name = f"column {owners[0]}" if owners else f"number {feature} of a sample"
+        return (
+            f"The loss is not finite because of {name}, whose scaled values reach {largest[feature]:.2g}; look for extreme "
+            f"values in it, or use scale='columns'."
+        )
     return (
         f"The loss is not finite even at a learning rate of {run.plan.learning_rate * run.rate_factor:.2g}; "
         f"start from learning_rate={min(1e-3, run.plan.learning_rate / 100):.0e}, or lower the weights of the penalties."

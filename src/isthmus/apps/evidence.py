@@ -139,10 +139,9 @@ def _cells(ae: Autoencoder, x: np.ndarray, x_hat: np.ndarray, known: np.ndarray)
     """Return for each row its cells, the worst first, with values in the units of the user."""
     names, owner = _owners(ae)
     squared = np.where(known, np.square(x_hat.astype(np.float64) - x), 0.0).reshape(len(x), -1)
-    by_cell = np.zeros((len(x), len(names)))
-    np.add.at(by_cell, (slice(None), owner), squared)
-    seen = np.zeros((len(x), len(names)), bool)
-    np.logical_or.at(seen, (slice(None), owner), known.reshape(len(x), -1))
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))  # the numbers of a cell stand side by side
+    by_cell = np.add.reduceat(squared, starts, axis=1)  # (n, cells)
+    seen = np.logical_or.reduceat(known.reshape(len(x), -1), starts, axis=1)
     before, after = _values(ae, x), _values(ae, x_hat)
     rows = []
     for i in range(len(x)):

@@ -4,12 +4,42 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from isthmus.cli.exits import Exit
-from isthmus.cli.options import Data, Json
+from isthmus.cli.options import (
+    BatchSize,
+    Bottleneck,
+    Checkpoint,
+    Columns,
+    Config,
+    Data,
+    Device,
+    Drop,
+    EarlyStopping,
+    Effort,
+    Folder,
+    Gaps,
+    Header,
+    Json,
+    LatentDim,
+    LearningRate,
+    MaxEpochs,
+    Network,
+    NoReport,
+    Options,
+    RandomState,
+    Reconstruction,
+    Scale,
+    Shortcut,
+    Step,
+    ValidationFraction,
+    Variant,
+    WeightDecay,
+    Window,
+)
 from isthmus.cli.printing import blank, command, print_facts, print_json, print_notes, print_scores, print_text
 from isthmus.cli.reading import read_training
 from isthmus.cli.settings import build, choose
@@ -18,81 +48,6 @@ from isthmus.errors import ModelFileError
 if TYPE_CHECKING:
     from isthmus.apps.report import Report
     from isthmus.estimator import Autoencoder
-
-_DATA, _MODEL, _TRAINING = "How the file is read", "What is learned", "How it is trained"
-
-Folder = Annotated[Path, typer.Option("-o", "--out", metavar="MODEL", help="The model folder to write.")]
-Gaps = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--gaps", metavar="MARK", help='A cell that means "missing", such as "?"; repeatable.', rich_help_panel=_DATA
-    ),
-]
-Header = Annotated[
-    bool | None,
-    typer.Option(
-        "--header/--no-header", help="Does the first row hold names? Found out by default.", rich_help_panel=_DATA
-    ),
-]
-Columns = Annotated[
-    str | None, typer.Option(metavar="A,B", help="Learn from these columns only.", rich_help_panel=_DATA)
-]
-Drop = Annotated[str | None, typer.Option(metavar="A,B", help="Leave these columns out.", rich_help_panel=_DATA)]
-Window = Annotated[
-    int | None, typer.Option(min=1, help="Read the rows as a series, in windows of so many.", rich_help_panel=_DATA)
-]
-Step = Annotated[int | None, typer.Option(min=1, help="A window begins every so many rows.", rich_help_panel=_DATA)]
-Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings from a .toml or .yaml file; flags win.")]
-Variant = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="A variant of the catalogue (isthmus variants).", rich_help_panel=_MODEL),
-]
-Options = Annotated[
-    list[str] | None,
-    typer.Option("--option", metavar="KEY=VALUE", help="An option of the variant; repeatable.", rich_help_panel=_MODEL),
-]
-LatentDim = Annotated[str | None, typer.Option(metavar="N|auto", help="Size of the code.", rich_help_panel=_MODEL)]
-Network = Annotated[str | None, typer.Option(metavar="NAME", help="auto, mlp or conv.", rich_help_panel=_MODEL)]
-Bottleneck = Annotated[str | None, typer.Option(metavar="NAME", help="plain or gaussian.", rich_help_panel=_MODEL)]
-Reconstruction = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="auto, squared_error, huber, bernoulli, normal or mixed.", rich_help_panel=_MODEL
-    ),
-]
-Scale = Annotated[
-    str | None, typer.Option(metavar="NAME", help="auto, common, columns, range or none.", rich_help_panel=_MODEL)
-]
-Shortcut = Annotated[
-    bool | None,
-    typer.Option("--shortcut/--no-shortcut", help="Start from PCA? By default where possible.", rich_help_panel=_MODEL),
-]
-Effort = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="quick, default or thorough: how long to train.", rich_help_panel=_TRAINING),
-]
-MaxEpochs = Annotated[int | None, typer.Option(help="At most so many passes over the data.", rich_help_panel=_TRAINING)]
-BatchSize = Annotated[str | None, typer.Option(metavar="N|auto", help="Rows a step.", rich_help_panel=_TRAINING)]
-LearningRate = Annotated[
-    str | None, typer.Option(metavar="X|auto", help="Peak of the learning rate.", rich_help_panel=_TRAINING)
-]
-EarlyStopping = Annotated[
-    bool | None,
-    typer.Option(
-        "--early-stopping/--no-early-stopping", help="Stop when held-out rows gain no more.", rich_help_panel=_TRAINING
-    ),
-]
-ValidationFraction = Annotated[
-    float | None, typer.Option(help="Share of rows held out, to stop by and to report on.", rich_help_panel=_TRAINING)
-]
-WeightDecay = Annotated[float | None, typer.Option(help="Decoupled weight decay.", rich_help_panel=_TRAINING)]
-RandomState = Annotated[int | None, typer.Option(help="The seed: same seed, same model.", rich_help_panel=_TRAINING)]
-Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu or cuda.", rich_help_panel=_TRAINING)]
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Save every epoch there, and resume from there.", rich_help_panel=_TRAINING),
-]
-NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.")]
 
 
 def fit(  # the parameters are the flags: typer reads them off this signature
@@ -126,7 +81,7 @@ def fit(  # the parameters are the flags: typer reads them off this signature
     device: Device = None,
     checkpoint: Checkpoint = None,
 ) -> None:
-    """Train an autoencoder on DATA; write a model folder and a report."""
+    """Train on DATA; write a model folder and a report."""
     flags = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     choices = choose(config, flags, option or [])
     _refuse_other_folders(out)
@@ -151,20 +106,18 @@ _NOT_SETTINGS = ("data", "out", "config", "no_report", "json", "option")
 
 
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="MODEL", help="The model folder to write.")] = Path(
-        "isthmus-demo"
-    ),
+    out: Folder = Path("isthmus-demo"),
     json: Json = False,
 ) -> None:
-    """Train on 1,797 handwritten digits that come with scikit-learn, and write a report."""
+    """Train on scikit-learn's handwritten digits; write a report."""
     _refuse_other_folders(out)
     import numpy as np
     from sklearn.datasets import load_digits
 
     from isthmus.estimator import Autoencoder
 
-    digits = load_digits()
-    X, y = np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target
+    digits, y = load_digits(return_X_y=True)
+    X = np.rint(np.reshape(digits, (-1, 8, 8)) * (255 / 16)).astype(np.uint8)
     started = time.perf_counter()
     ae = Autoencoder(latent_dim=8, random_state=0).fit(X)
     seconds = time.perf_counter() - started

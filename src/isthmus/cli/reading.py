@@ -32,8 +32,8 @@ class Reading(NamedTuple):
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Reading:
-        known = {name: value for name, value in state.items() if name in cls._fields}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+        known: dict[str, Any] = {name: value for name, value in state.items() if name in cls._fields}
+        return cls(**known | {name: tuple(value) for name, value in known.items() if isinstance(value, list)})
 
 
 def read_training(path: Path, reading: Reading) -> tuple[Any, Reading]:

@@ -31,7 +31,7 @@ def report(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a page that says how good a model is, and the same facts as JSON beside it."""
+    """Write a page that says how good a model is, and its facts as JSON."""
     from isthmus import load
     from isthmus.apps.report import report as make_report
 
@@ -56,7 +56,7 @@ def report(
 def info(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The folder of a saved model.")], json: Json = False
 ) -> None:
-    """Say what a saved model is, what it was trained on and how good it is."""
+    """Say what a saved model is and how good it is."""
     from isthmus import load
     from isthmus.apps.displays import rivals
     from isthmus.apps.page import setting_text

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from isthmus.cli.options import Data, Json, Model, Out
-from isthmus.cli.reading import Reading, read_like
+from isthmus.cli.printing import print_json, print_text
+from isthmus.cli.reading import Reading, numbers, read_like
+from isthmus.errors import DataError
 
 if TYPE_CHECKING:
-    pass
+    import numpy as np
+
+    from isthmus.estimator import Autoencoder
 
 _NAME = "file"
 """The column that says which picture a code belongs to."""
@@ -38,7 +42,7 @@ def decode(
     out: Out,
     json: Json = False,
 ) -> None:
-    """Write the rows that CODES stand for, in the columns and units of the training data."""
+    """Write the rows that CODES stand for, in the units of your data."""
     from isthmus import load
     from isthmus.data import files
 
@@ -50,7 +54,7 @@ def decode(
 
 
 def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
-    """Write every row of DATA as it is after passing through the code and back."""
+    """Write every row of DATA after its passage through the code."""
     from dataclasses import replace
 
     from isthmus import load
