@@ -471,3 +471,22 @@ def test_ordinary_tables_raise_no_warning():
         warnings.simplefilter("error")
         df = pd.DataFrame({name: COLUMNS[name] for name in COLUMNS if "object" not in name})
         round_trip(learn(df), df)
+
+
+def test_a_stray_value_does_not_dwarf_the_others_and_comes_back() -> None:
+    ages = np.random.default_rng(0).normal(50, 19, size=1500).round()
+    ages[7] = 65526.0
+    table = pa.table({"age": ages, "other": np.random.default_rng(1).normal(size=1500)})
+    codec = learn(table)
+    x = codec.encode(table).take(slice(None))[0].numpy()
+    assert x[np.arange(1500) != 7, 0].std() == pytest.approx(1.0, abs=0.01)
+    assert 10 < x[7, 0] < 30
+    assert "1 stray value (such as 65526)" in " ".join(codec.notes)
+    np.testing.assert_allclose(codec.decode(x)["age"].to_numpy(), ages, rtol=1e-4, atol=1e-3)
+
+
+def test_a_heavy_tail_is_no_stray_value() -> None:
+    table = pa.table(
+        {"income": np.random.default_rng(0).lognormal(sigma=1.5, size=1500), "other": np.arange(1500.0) % 7}
+    )
+    assert learn(table).notes == []

@@ -36,6 +36,7 @@ def to_saved(autoencoder: Any) -> Saved:
         "principal.mean": principal.mean,
         "principal.directions": principal.directions,
         "principal.variances": principal.variances,
+        "principal.spread": principal.spread,
         "held_out": torch.from_numpy(autoencoder.held_out_.astype(np.int64)),
     }
     record = history.to_json()
@@ -50,7 +51,6 @@ def to_saved(autoencoder: Any) -> Saved:
     metrics = {
         "scores": autoencoder.scores_,
         "floor": None if autoencoder.floor_ is None else _plain(autoencoder.floor_._asdict()),
-        "principal_total": principal.total,
         "n_iter": autoencoder.n_iter_,
         "training": {name: record[name] for name in ("best_epoch", "stopped", "events", "engine")},
     }
@@ -91,7 +91,7 @@ def restore(autoencoder: Any, saved: Saved) -> None:
         weights["principal.mean"],
         weights["principal.directions"],
         weights["principal.variances"],
-        metrics["principal_total"],
+        weights["principal.spread"],
     )
     autoencoder.held_out_ = weights["held_out"].numpy()
     autoencoder.settings_, autoencoder.seed_ = settings, settings["seed"]

@@ -30,6 +30,11 @@ class Parts:
     penalties: tuple[Penalty, ...] = ()
 
 
+REACH = 10.0
+"""Under a shortcut the network sees values cut at so many standard deviations: beyond the data it would only guess, and the
+linear map answers alone."""
+
+
 class Encoder(nn.Module):
     """x (B, *shape) -> embedding (B, *z_shape). With a linear shortcut: network(x - mean) + E (x - mean)."""
 
@@ -40,16 +45,18 @@ class Encoder(nn.Module):
         self.head, self.z_shape = parts.bottleneck.head(h_shape, latent_dim)
         self.shortcut = nn.Parameter(torch.zeros(latent_dim, layout.size)) if shortcut else None
         self.register_buffer("mean", torch.zeros(layout.shape))
+        self.register_buffer("reach", torch.full(layout.shape, torch.inf))
         self.mean: Tensor
+        self.reach: Tensor
 
     def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         return self.code(x, observed, None, 1.0).embedding
 
     def code(self, x: Tensor, observed: Tensor | None, rng: torch.Generator | None, progress: float) -> Code:
         x = centre(x, observed, self.mean)
-        code = self.bottleneck(self.head, self.body(x), rng, progress)
         if self.shortcut is None:
-            return code
+            return self.bottleneck(self.head, self.body(x), rng, progress)
+        code = self.bottleneck(self.head, self.body(x.clamp(-self.reach, self.reach)), rng, progress)
         linear = x.flatten(1) @ self.shortcut.T  # (B, latent_dim)
         return code._replace(z=code.z + linear, embedding=code.embedding + linear)
 
@@ -67,7 +74,9 @@ class Decoder(nn.Module):
         self.register_buffer("mean", torch.zeros(layout.size))
         self.register_buffer("gain", gain, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
+        self.register_buffer("reach", torch.tensor(torch.inf))
         self.mean: Tensor
+        self.reach: Tensor
         self.gain: Tensor
         self.offset: Tensor
 
@@ -76,9 +85,9 @@ class Decoder(nn.Module):
 
     def outputs(self, z: Tensor) -> Tensor:
         """Return what the reconstruction compares: the sample itself, or logits."""
-        x_hat = self.body(z)
         if self.shortcut is None:
-            return x_hat
+            return self.body(z)
+        x_hat = self.body(z.clamp(-self.reach, self.reach))
         linear = self.gain * (torch.addmm(self.mean, z.flatten(1), self.shortcut.T) - self.offset)
         return x_hat + linear.view_as(x_hat)
 
@@ -142,6 +151,12 @@ class Model(nn.Module):
         decoder.shortcut.zero_()[:, :k] = floor.directions.T
         encoder.mean.copy_(floor.mean.view_as(encoder.mean))
         decoder.mean.copy_(floor.mean)
+        bounded = torch.cat(
+            [torch.full((b.width,), b.kind != "numeric") for b in self.layout.blocks] or [torch.zeros(1)]
+        )
+        reach = torch.where(bounded.bool(), torch.inf, REACH * floor.spread)
+        encoder.reach.copy_(reach.view_as(encoder.reach))
+        decoder.reach.copy_(REACH * floor.variances.max().sqrt())
         _silence(encoder.head)
         _silence(decoder.body)
 

@@ -49,7 +49,9 @@ class Finding(NamedTuple):
 
 def examine(ae: Autoencoder, evidence: Evidence | None) -> list[Finding]:
     """Answer every question that the model, and the evidence if there is any, allow."""
-    findings = [_beside_pca(ae), *_network(ae), *_generalisation(ae), *_length(ae.history_)]
+    findings = [_beside_pca(ae), *_network(ae)]
+    if ae.floor_ is None or ae.floor_.kept:  # of a network that was set aside, nothing needs to be known
+        findings += [*_generalisation(ae), *_length(ae.history_)]
     if evidence is not None:
         findings += [*_active(ae, evidence), *_dead(evidence), *_collapse(ae, evidence)]
     return [*findings, *_identifiers(ae), *_events(ae.history_)]

@@ -97,7 +97,7 @@ def fit(  # the parameters are the flags: typer reads them off this signature
     else:
         print_text(f"{data.name}: {_size(ae, X)}", "bold")
         _print_fit(ae, out, found, seconds)
-        print_facts({"next": command("isthmus", "encode", data, "-m", out, "-o", "codes.csv")})
+        print_facts(_places(out, found) | {"next": command("isthmus", "encode", data, "-m", out, "-o", "codes.csv")})
     if ae.history_.stopped == "interrupted":
         raise typer.Exit(Exit.INTERRUPTED)
 
@@ -129,8 +129,8 @@ def demo(
     print_text(f"handwritten digits: {_size(ae, X)}", "bold")
     _print_fit(ae, out, found, seconds)
     print_facts(
-        {
-            "look": f"open {out / 'report.html'} in a browser",
+        _places(out, found)
+        | {
             "next": command("isthmus", "encode", out / "digits.npy", "-m", out, "-o", "codes.csv"),
             "then": "isthmus fit YOUR-DATA.csv -o my-model",
         }
@@ -173,7 +173,11 @@ def _print_fit(ae: Autoencoder, out: Path, found: Report | None, seconds: float)
             print_text(f"{finding.sentence} {finding.advice if finding.verdict == 'warning' else ''}".strip())
     if found is not None:
         blank()
-    print_facts({"model": f"{out}", **({"report": f"{out / 'report.html'}"} if found is not None else {})})
+
+
+def _places(out: Path, found: Report | None) -> dict[str, str]:
+    """Say where things are."""
+    return {"model": str(out)} | ({} if found is None else {"report": f"{out / 'report.html'} (open it in a browser)"})
 
 
 def _facts(ae: Autoencoder, out: Path, found: Report | None, X: Any, seconds: float) -> dict[str, Any]:

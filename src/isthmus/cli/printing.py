@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +30,7 @@ def print_json(value: dict[str, Any]) -> None:
 
 def print_text(text: str, style: str = "", indent: int = 0) -> None:
     """Print a paragraph, wrapped at words; what looks like markup in it is left as it is."""
-    console().print(Padding(Text(text, style=style), (0, 0, 0, indent)))
+    _show(Padding(Text(text, style=style), (0, 0, 0, indent)))
 
 
 def print_notes(notes: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ def print_facts(facts: dict[str, str]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(name, Text(value))
-    console().print(table)
+    _show(table)
 
 
 def print_scores(scores: dict[str, Any], labels: dict[str, str]) -> None:
@@ -65,7 +65,15 @@ def print_scores(scores: dict[str, Any], labels: dict[str, str]) -> None:
         cells = [label, f"{score['squared_error']:.4g}", percent(score["explained"])]
         cells += [percent(score["accuracy"])] if has_labels else []
         table.add_row(*cells, style="bold" if rival == "model" else "")
-    console().print(table)
+    _show(table)
+
+
+def _show(what: RenderableType) -> None:
+    """Print without the blanks that fill a line to its end."""
+    out = console()
+    with out.capture() as captured:
+        out.print(what)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def command(*words: str | Path) -> str:

@@ -32,8 +32,11 @@ class Reading(NamedTuple):
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Reading:
-        known: dict[str, Any] = {name: value for name, value in state.items() if name in cls._fields}
-        return cls(**known | {name: tuple(value) for name, value in known.items() if isinstance(value, list)})
+        known: dict[str, Any] = {}
+        for name, value in state.items():
+            if name in cls._fields:  # a model may come from a version with other options
+                known[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**known)
 
 
 def read_training(path: Path, reading: Reading) -> tuple[Any, Reading]:

@@ -9,7 +9,7 @@ import typer
 
 from isthmus.catalogue import VARIANTS
 from isthmus.cli.options import Json, Model
-from isthmus.cli.printing import blank, command, console, print_facts, print_json, print_notes, print_scores, print_text
+from isthmus.cli.printing import blank, command, print_facts, print_json, print_notes, print_scores, print_text
 from isthmus.cli.reading import read_like
 from isthmus.errors import DataError
 
@@ -113,7 +113,7 @@ def _print_schema(ae: Autoencoder, data: dict[str, Any]) -> None:
     shown = data["columns"][:MOST_COLUMNS]
     print_facts({each["name"]: f"{each['kind']}{', with gaps' if each['gaps'] else ''}" for each in shown})
     if len(data["columns"]) > MOST_COLUMNS:
-        console().print(f"and {len(data['columns']) - MOST_COLUMNS} more; isthmus info --json lists all")
+        print_text(f"and {len(data['columns']) - MOST_COLUMNS} more; isthmus info --json lists all", "dim")
     print_notes(data["notes"])
     blank()
 

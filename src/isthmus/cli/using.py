@@ -47,7 +47,7 @@ def decode(
     from isthmus.data import files
 
     ae = load(model)
-    files.check_writable(out, _windows_or(ae.codec_.kind))
+    _check_place(out, ae.codec_.kind, folded=False)
     decoded = ae.inverse_transform(_read_codes(codes, ae))
     files.write(decoded, out)
     _tell(json, f"{len(decoded):,} decoded rows are in {out}", out, rows=len(decoded))
@@ -62,7 +62,7 @@ def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
 
     ae = load(model)
     reading = Reading.from_json(ae.reading_)
-    files.check_writable(out, ae.codec_.kind if reading.window else _windows_or(ae.codec_.kind))
+    _check_place(out, ae.codec_.kind, folded=reading.window is not None)
     X, _ = read_like(data, ae)
     rebuilt = ae.reconstruct(X)
     if reading.window:
@@ -77,9 +77,15 @@ def _holds_columns(out: Path) -> bool:
     return out.suffix.lower() not in (".npy", ".npz")
 
 
-def _windows_or(kind: str) -> str:
-    """Decoded windows are an array of three axes: it is kept where pictures are."""
-    return "images" if kind == "series" else kind
+def _check_place(out: Path, kind: str, folded: bool) -> None:
+    """Refuse a place that cannot hold what is going to be written; windows that are not folded have three axes."""
+    from isthmus.data import files
+
+    if kind == "series" and not folded and _holds_columns(out):
+        raise DataError(
+            f"windows of a series are an array of three axes, which {str(out)!r} cannot hold; write to .npy."
+        )
+    files.check_writable(out, kind)
 
 
 def _code_table(ae: Autoencoder, codes: np.ndarray, X: Any) -> Any:

@@ -41,12 +41,13 @@ class ColumnKind(Protocol):
 
 @dataclass(frozen=True)
 class Numeric:
-    """A number: x = (value - offset) / factor."""
+    """A number: x = (value - offset) / factor; beyond +-knee, where given, x grows as a logarithm and no faster."""
 
     name: str
     type: pa.DataType
     offset: float
     factor: float
+    knee: float | None = None
     kind: ClassVar[str] = "numeric"
     block: ClassVar[BlockKind | None] = "numeric"
 
@@ -57,19 +58,29 @@ class Numeric:
     def encode(self, values: pa.Array, out: np.ndarray) -> np.ndarray:
         numbers = numbers_of(self.name, as_numbers(self.name, values))
         missing = np.isnan(numbers)
-        out[:, 0] = np.where(missing, 0.0, bounded((numbers - self.offset) / self.factor))
+        x = (numbers - self.offset) / self.factor
+        if self.knee is not None:
+            x = np.sign(x) * np.where(np.abs(x) > self.knee, self.knee + np.log1p(_beyond(x, self.knee)), np.abs(x))
+        out[:, 0] = np.where(missing, 0.0, bounded(x))
         return missing
 
     def decode(self, x: np.ndarray) -> pa.Array:
-        values = x[:, 0].astype(np.float64) * self.factor + self.offset
-        return from_numbers(values, self.type)
+        scaled = x[:, 0].astype(np.float64)
+        if self.knee is not None:
+            far = np.expm1(np.minimum(_beyond(scaled, self.knee), 700.0))  # e^700 is about the largest float64
+            scaled = np.sign(scaled) * np.where(np.abs(scaled) > self.knee, self.knee + far, np.abs(scaled))
+        return from_numbers(scaled * self.factor + self.offset, self.type)
 
     def to_json(self) -> dict[str, Any]:
-        return {"offset": self.offset, "factor": self.factor}
+        return {"offset": self.offset, "factor": self.factor, "knee": self.knee}
 
     @classmethod
     def from_json(cls, name: str, kind: pa.DataType, state: dict[str, Any]) -> Numeric:
-        return cls(name, kind, state["offset"], state["factor"])
+        return cls(name, kind, state["offset"], state["factor"], state["knee"])
+
+
+def _beyond(x: np.ndarray, knee: float) -> np.ndarray:
+    return np.maximum(np.abs(x) - knee, 0.0)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ from .scaling import Scale, guard
 FEWEST_ROWS_OF_AN_IDENTIFIER = 20
 """Below it, all values being different says nothing."""
 MOST_CATEGORIES = 100
+KNEE = 10.0
+"""Where the linear scale of a column with stray values turns logarithmic, in standard deviations of the others."""
 _LOOKS_LIKE_ID = re.compile(r"(^|[\W_])(id|idx|index|key|uuid|guid|rowid|rownum)s?($|[\W_])", re.IGNORECASE)
 _CAMEL_ID = re.compile(r"[a-z]I[dD]$")
 
@@ -71,7 +73,29 @@ def _numeric(name: str, present: pa.Array, scale: Scale) -> Learned:
         return Learned(TwoValued(name, present.type, _ends(present)))
     if pt.is_integer(present.type) and _is_row_number(name, present, low, high):
         return _identifier(name, present)
-    return Learned(Numeric(name, present.type, *_scaling(numbers, scale)))
+    strays = _strays(numbers) if scale == "columns" else None
+    if strays is None:
+        return Learned(Numeric(name, present.type, *_scaling(numbers, scale)))
+    offset, factor = _scaling(numbers[~strays], scale)
+    count, farthest = int(strays.sum()), float(numbers[strays][np.abs(numbers[strays] - offset).argmax()])
+    note = (
+        f"column {name!r} has {count} stray value{'s' if count > 1 else ''} (such as {farthest:g}) that would dwarf all "
+        f"others; the scale comes from the rest, and values beyond {KNEE:g} standard deviations count by their logarithm"
+    )
+    return Learned(Numeric(name, present.type, offset, factor, KNEE), note)
+
+
+def _strays(numbers: np.ndarray) -> np.ndarray | None:
+    """Return a mask of the farthest thousandth of the values when they make the standard deviation ten times as large."""
+    if len(numbers) < FEWEST_ROWS_OF_AN_IDENTIFIER:
+        return None
+    distance = np.abs(numbers - np.median(numbers))
+    count = max(1, len(numbers) // 1000)
+    strays = np.zeros(len(numbers), bool)
+    strays[np.argpartition(distance, -count)[-count:]] = True
+    size = float(distance.max())
+    rest = float((numbers[~strays] / size).std())
+    return strays if 1e-12 < rest < float((numbers / size).std()) / 10 else None
 
 
 def _ends(present: pa.Array) -> tuple[Any, Any]:

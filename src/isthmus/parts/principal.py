@@ -24,8 +24,13 @@ class Principal(NamedTuple):
     """(k, d) orthonormal rows, by falling variance."""
     variances: Tensor
     """(k,) variance along each direction."""
-    total: float
-    """The variance of all d numbers together."""
+    spread: Tensor
+    """(d,) standard deviation of each number."""
+
+    @property
+    def total(self) -> float:
+        """The variance of all d numbers together."""
+        return float(self.spread.double().square().sum())
 
     def leading(self, k: int) -> Principal:
         return self._replace(directions=self.directions[:k], variances=self.variances[:k])
@@ -52,12 +57,13 @@ def principal(
     mean = _mean(chunks, width)
     k = min(k, width, n_rows)
     if width <= EXACT_WIDTH:
-        covariance, total = _covariance(chunks, mean)
+        covariance = _covariance(chunks, mean)
+        spread = covariance.diagonal().clamp(min=0).sqrt()
         values, vectors = torch.linalg.eigh(covariance)
         directions, variances = vectors.flip(1).T[:k], values.flip(0)[:k].clamp(min=0)
     else:
-        directions, variances, total = _randomised(chunks, mean, k, rng)
-    return Principal(mean.float(), _fix_signs(directions).float(), variances.float(), float(total))
+        directions, variances, spread = _randomised(chunks, mean, k, rng)
+    return Principal(mean.float(), _fix_signs(directions).float(), variances.float(), spread.float())
 
 
 def _mean(chunks: Callable[[], Iterable[Chunk]], width: int) -> Tensor:
@@ -79,23 +85,22 @@ def _scaled(chunk: Chunk, mean: Tensor) -> tuple[Tensor, float]:
     return centred * weight.double().sqrt()[:, None], float(weight.double().sum())
 
 
-def _covariance(chunks: Callable[[], Iterable[Chunk]], mean: Tensor) -> tuple[Tensor, float]:
+def _covariance(chunks: Callable[[], Iterable[Chunk]], mean: Tensor) -> Tensor:
     scatter, rows = torch.zeros(len(mean), len(mean), dtype=torch.float64), 0.0
     for chunk in chunks():
         centred, weight = _scaled(chunk, mean)
         scatter.addmm_(centred.T, centred)
         rows += weight
-    covariance = scatter / max(rows, 1.0)
-    return covariance, float(covariance.trace())
+    return scatter / max(rows, 1.0)
 
 
 def _randomised(
     chunks: Callable[[], Iterable[Chunk]], mean: Tensor, k: int, rng: torch.Generator, passes: int = 4
-) -> tuple[Tensor, Tensor, float]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Subspace iteration: multiply a random basis by the covariance a few times, orthonormalising between (Halko 2011)."""
     width = len(mean)
     basis = torch.randn(width, min(k + 16, width), generator=rng, dtype=torch.float64)
-    total = rows = 0.0
+    squares, rows = torch.zeros(width, dtype=torch.float64), 0.0
     for step in range(passes):
         basis = torch.linalg.qr(basis).Q
         product = torch.zeros_like(basis)
@@ -103,11 +108,11 @@ def _randomised(
             centred, weight = _scaled(chunk, mean)
             product += centred.T @ (centred @ basis)
             if step == 0:
-                total, rows = total + float(centred.square().sum()), rows + weight
+                squares, rows = squares + centred.square().sum(0), rows + weight
         if step == passes - 1:  # Rayleigh-Ritz: rotate the basis to the axes of the covariance within it
             values, vectors = torch.linalg.eigh(basis.T @ product / max(rows, 1.0))
             basis = basis @ vectors.flip(1)
-            return basis.T[:k], values.flip(0)[:k].clamp(min=0), total / max(rows, 1.0)
+            return basis.T[:k], values.flip(0)[:k].clamp(min=0), (squares / max(rows, 1.0)).sqrt()
         basis = product
     raise ValueError("passes must be at least 1")
 
