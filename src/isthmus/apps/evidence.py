@@ -98,7 +98,7 @@ def typical_and_worst(ae: Autoencoder, evidence: Evidence, count: int) -> tuple[
 
 def pairs(ae: Autoencoder, evidence: Evidence, index: np.ndarray) -> list[Pair]:
     """Return the rows of ``index`` (positions within the evidence) beside their reconstructions."""
-    chosen = evidence.rows.subset(np.ascontiguousarray(index))
+    chosen = evidence.rows.subset(index.copy())  # torch takes no view that runs backwards
     x, observed = chosen.take(slice(None))
     x_hat = map_rows(lambda x, observed: ae.model_.decoder(ae.model_.encoder(x, observed)), chosen, ae.model_)
     x = x.numpy().copy()
@@ -184,6 +184,11 @@ def _values(ae: Autoencoder, x: np.ndarray) -> dict[str, list[Any]]:
         import narwhals as nw
 
         frame = nw.from_native(decoded, eager_only=True)
-        return {str(name): frame[name].to_list() for name in frame.columns}
+        return {str(name): _with_gaps(frame[name].to_list(), frame[name].is_null().to_list()) for name in frame.columns}
     matrix = np.asarray(decoded.toarray() if hasattr(decoded, "toarray") else decoded)
     return {f"column {i}": matrix[:, i].tolist() for i in range(matrix.shape[1])}
+
+
+def _with_gaps(values: list[Any], gaps: list[bool]) -> list[Any]:
+    """Say None for every gap, whatever the family of the table says (NaN, NaT, NA)."""
+    return [None if gap else value for value, gap in zip(values, gaps, strict=True)]

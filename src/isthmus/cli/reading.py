@@ -92,13 +92,13 @@ def _known_columns(table: pa.Table, names: list[str], reading: Reading) -> pa.Ta
 
     from isthmus.errors import DataWarning
 
-    extra = [name for name in table.column_names if name not in names]
-    if not set(names) <= set(table.column_names) or len(set(table.column_names)) < table.num_columns:
-        left_out = {*reading.drop, *(set(reading.names) - set(names))}
-        return table.select(
-            [name for name in table.column_names if name not in left_out]
-        )  # the codec says what is wrong
-    unknown = [name for name in extra if name not in reading.names]
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise DataError(
+            f"the data has no column {missing[0]!r}{f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''}, which "
+            f"the model was trained on; it has {', '.join(table.column_names)}."
+        )
+    unknown = [name for name in table.column_names if name not in names and name not in reading.names]
     if unknown:
         listed = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         warnings.warn(f"columns unknown to the model were not read: {listed}.", DataWarning, stacklevel=3)
