@@ -152,10 +152,12 @@ def _write_files(saved: Saved, folder: Path) -> None:
     _write_text(folder / "README.md", saved.card)
     save_file(weights, folder / "model.safetensors")
     save_file(arrays, folder / "preprocess.safetensors")
-    # mkdtemp makes folders for one user alone; a model is as readable as any other file its user writes
+    # mkdtemp and safetensors write for one user alone; a model is as readable as any other file its user writes
     umask = os.umask(0)
     os.umask(umask)
     folder.chmod(0o777 & ~umask)
+    for file in folder.iterdir():
+        file.chmod(0o666 & ~umask)
 
 
 def _carry_over(target: Path, temporary: Path) -> None:

@@ -78,6 +78,8 @@ class LearningCurveDisplay:
         return cls(epochs, history.curve("train", term), history.curve("held_out", term), history.best_epoch, term)
 
     def plot(self, ax: Axes | None = None) -> Self:
+        from matplotlib.ticker import MaxNLocator
+
         ax = self.ax_ = _axes(ax, (6.4, 3.2))
         self.figure_ = _figure_of(ax)
         ax.plot(self.epochs, self.train, color=PALETTE.muted, linewidth=1.4, label="training rows")
@@ -97,7 +99,7 @@ class LearningCurveDisplay:
                 markersize=6,
                 label=f"kept: epoch {self.best_epoch}",
             )
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss per row" if self.term == "loss" else f"{self.term} per row")
         ax.legend(frameon=False, labelcolor=PALETTE.muted, fontsize="small")

@@ -90,7 +90,7 @@ def fit(  # the parameters are the flags: typer reads them off this signature
     started = time.perf_counter()
     ae.fit(X)
     seconds = time.perf_counter() - started
-    ae.reading_ = reading.to_json()
+    ae.reading_ = reading.to_json()  # pyright: ignore[reportAttributeAccessIssue] - it travels with the saved model
     found = _keep(ae, out, X, None, not no_report)
     if json:
         print_json(_facts(ae, out, found, X, seconds))

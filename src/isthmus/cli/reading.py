@@ -31,7 +31,9 @@ class Reading(NamedTuple):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
 
     @classmethod
-    def from_json(cls, state: dict[str, Any]) -> Reading:
+    def of(cls, ae: Autoencoder) -> Reading:
+        """Return how the training file of a loaded model was read; a model fitted in Python has no such file."""
+        state: dict[str, Any] = getattr(ae, "reading_", {})
         known: dict[str, Any] = {}
         for name, value in state.items():
             if name in cls._fields:  # a model may come from a version with other options
@@ -62,7 +64,7 @@ def read_like(path: Path, ae: Autoencoder) -> tuple[Any, Any]:
     """Read a file as the model's training file was read; return the data, and all columns of the file if it has any."""
     from isthmus.data import files
 
-    codec, reading = ae.codec_, Reading.from_json(ae.reading_)
+    codec, reading = ae.codec_, Reading.of(ae)
     hints = reading.names or tuple(codec.feature_names or ()) or None
     X = files.read(path, gaps=reading.gaps, header=reading.header, columns=hints, layout=codec.layout)
     if not hasattr(X, "column_names"):

@@ -10,7 +10,7 @@ import typer
 from isthmus.catalogue import VARIANTS
 from isthmus.cli.options import Json, Model
 from isthmus.cli.printing import blank, command, print_facts, print_json, print_notes, print_scores, print_text
-from isthmus.cli.reading import read_like
+from isthmus.cli.reading import Reading, read_like
 from isthmus.errors import DataError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def info(
     if json:
         facts = found.to_dict()
         wanted = ("title", "summary", "data", "scores", "health", "settings")
-        print_json({"model": str(model), **{name: facts[name] for name in wanted}, "reading": ae.reading_})
+        print_json({"model": str(model), **{name: facts[name] for name in wanted}, "reading": Reading.of(ae).to_json()})
         return
     print_text(f"{found.title[0].upper()}{found.title[1:]}", "bold")
     print_text(found.summary)

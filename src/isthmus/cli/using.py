@@ -61,7 +61,7 @@ def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
     from isthmus.data import Images, files
 
     ae = load(model)
-    reading = Reading.from_json(ae.reading_)
+    reading = Reading.of(ae)
     _check_place(out, ae.codec_.kind, folded=reading.window is not None)
     X, _ = read_like(data, ae)
     rebuilt = ae.reconstruct(X)
