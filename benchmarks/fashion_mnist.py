@@ -40,9 +40,13 @@ def main() -> None:
     result = scores.score(ae.model_, test, ae.principal_, held_out=True)
     model, pca = result["model"]["squared_error"], result["pca"]["squared_error"]
     print(f"network {ae.settings_['network']}, {ae.n_iter_} epochs, best {ae.history_.best_epoch}")
-    print(f"CPU {cpu:.0f} s on {torch.get_num_threads()} threads, wall {wall:.0f} s ({np.round(cpu / 60, 1)} CPU minutes)")
+    print(
+        f"CPU {cpu:.0f} s on {torch.get_num_threads()} threads, wall {wall:.0f} s ({np.round(cpu / 60, 1)} CPU minutes)"
+    )
     print(f"peak memory {peak - base:.0f} MiB above the {base:.0f} MiB of the imports")
-    print(f"squared error per test image {model:.3f}, PCA {pca:.3f}, ratio {model / pca:.3f} at {options.latent} dimensions")
+    print(
+        f"squared error per test image {model:.3f}, PCA {pca:.3f}, ratio {model / pca:.3f} at {options.latent} dimensions"
+    )
 
 
 if __name__ == "__main__":

@@ -64,7 +64,9 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
     return column.cast(pa.float64()).to_numpy().copy()
 
 
-def compare(train: pa.Table, test: pa.Table, rivals: list[pa.Table], columns: list[str]) -> dict[str, list[list[float]]]:
+def compare(
+    train: pa.Table, test: pa.Table, rivals: list[pa.Table], columns: list[str]
+) -> dict[str, list[list[float]]]:
     """Return, for each kind of column, one row a column: a figure for each rival, and one for mean or mode."""
     kinds: dict[str, list[list[float]]] = {}
     for name in columns:
@@ -73,7 +75,9 @@ def compare(train: pa.Table, test: pa.Table, rivals: list[pa.Table], columns: li
         if pt.is_integer(truth.type) or pt.is_floating(truth.type) or pt.is_temporal(truth.type):
             target, mean = numbers(truth), float(np.nanmean(numbers(past)))
             guesses = [np.nan_to_num(numbers(rival[name]), nan=mean) for rival in rivals]
-            errors = [float(np.sqrt(np.mean((guess - target)[seen] ** 2))) for guess in [*guesses, np.full(len(target), mean)]]
+            errors = [
+                float(np.sqrt(np.mean((guess - target)[seen] ** 2))) for guess in [*guesses, np.full(len(target), mean)]
+            ]
             kinds.setdefault("numbers: RMSE over that of the mean", []).append([e / errors[-1] for e in errors])
         else:
             values, counts = np.asarray(truth.to_pylist(), object), pc.value_counts(pc.drop_null(past)).to_pylist()
@@ -110,7 +114,9 @@ def main() -> None:
         columns = [column for column in test.schema.names if column in kept]
         for kind, figures in compare(train, test, [again, by_pca(ae, test)], columns).items():
             ours, pca, plain = np.mean(figures, axis=0)
-            print(f"  {kind:36} isthmus {ours:.4f}   PCA {pca:.4f}   mean or mode {plain:.4f}   ({len(figures)} columns)")
+            print(
+                f"  {kind:36} isthmus {ours:.4f}   PCA {pca:.4f}   mean or mode {plain:.4f}   ({len(figures)} columns)"
+            )
 
 
 if __name__ == "__main__":

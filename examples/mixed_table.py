@@ -1,6 +1,6 @@
 """Learn a mixed table with gaps, look at its oddest rows, and bring it back.
 
-    python examples/mixed_table.py
+python examples/mixed_table.py
 """
 
 from __future__ import annotations

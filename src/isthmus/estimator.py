@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from isthmus import data, persistence
 from isthmus.callbacks import ProgressBar
 from isthmus.data.fingerprint import fingerprint
-from isthmus.data.rows import Rows
+from isthmus.data.rows import Rows, WindowRows
 from isthmus.errors import SettingError
 from isthmus.folder import restore, to_saved
 from isthmus.inference import chunk_rows, map_rows
@@ -135,19 +135,20 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.__dict__.pop("_run", None)
         rows = self._learn_codec(X)
         weight = check_weight(sample_weight, len(rows))
-        rng = np.random.default_rng(self.seed_)
-        held_out, train_index = self._split(len(rows), rng)
+        held_out, train_index = self._split(rows)
         run = self._start(rows, train_index, held_out, weight)
         run.settings_key = self._settings_key()
-        cells, held = run.data.cells, run.data.held_out
-        linear = None
-        if self._has_shortcut and held is not None:
-            linear = held_out_losses(run.model, held, cells, generator(self.seed_, -2, run.model))
+        linear = self._held_out_losses(run) if self._has_shortcut else None
         self.history_ = train(run, self._listeners())
-        self.floor_ = None
-        if self._has_shortcut:
-            self._keep_the_better(run, rows, weight, linear)
+        self.floor_ = None if linear is None else judge_floor(linear, self._held_out_losses(run))
+        is_linear = self._has_shortcut and (len(rows) < FEWEST_TO_HOLD_OUT or (self.floor_ and not self.floor_.kept))
+        if is_linear:
+            run.model.become_linear(self.principal_)
         self._conclude(run, rows)
+        if is_linear:
+            # The scores are those of PCA on rows it had not seen. Nothing was chosen by these rows now, so the linear answer
+            # may learn from them too.
+            run.model.become_linear(_principal(rows, weight, self.latent_dim_, self.seed_))
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -174,16 +175,24 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         X = check_input(self, X, reset=True)
         scale = "range" if self.scale == "auto" and needs_unit_range(self.reconstruction) else self.scale
         self.codec_ = data.learn(X, scale=scale)
+        self.reading_: dict[str, Any] = {}
         rows = self.codec_.encode(X)
         self.fingerprint_ = fingerprint(rows)
         return rows
 
-    def _split(self, n_rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return the positions of held-out rows and of training rows."""
+    def _split(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions of held-out rows and of training rows.
+
+        Windows of a series overlap: the last ones are held out in one block, and those that share points with it are left
+        out of both.
+        """
         if not 0 <= self.validation_fraction < 1:
             raise SettingError(f"validation_fraction={self.validation_fraction} must be at least 0 and below 1.")
+        n_rows = len(rows)
         count = math.ceil(self.validation_fraction * n_rows) if n_rows >= FEWEST_TO_HOLD_OUT else 0
-        order = rng.permutation(n_rows)
+        if isinstance(rows, WindowRows) and count:
+            return np.arange(n_rows - count, n_rows), np.arange(max(1, n_rows - count - rows.overlap))
+        order = np.random.default_rng(self.seed_).permutation(n_rows)
         return np.sort(order[:count]), np.sort(order[count:])
 
     def _start(self, rows: Rows, train_index: np.ndarray, held_out: np.ndarray | None, weight: Tensor | None) -> Run:
@@ -230,17 +239,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         own = self.callbacks if isinstance(self.callbacks, (list, tuple)) else [self.callbacks]
         return [*own, ProgressBar()] if self.verbose else [*own]
 
-    def _keep_the_better(self, run: Run, rows: Rows, weight: Tensor | None, linear: np.ndarray | None) -> None:
-        """Fall back to PCA of all rows unless the network has proved itself on held-out ones."""
-        if linear is not None and run.data.held_out is not None:
-            trained = held_out_losses(
-                run.model, run.data.held_out, run.data.cells, generator(self.seed_, -2, run.model)
-            )
-            self.floor_ = judge_floor(linear, trained)
-            if self.floor_.kept:
-                return
-            # Nothing was chosen by the held-out rows now, so the linear answer may learn from them too.
-            run.model.become_linear(_principal(rows, weight, self.latent_dim_, self.seed_))
+    def _held_out_losses(self, run: Run) -> np.ndarray | None:
+        """Return the loss of each held-out row, with the same noise every time; None when none are held out."""
+        if run.data.held_out is None:
+            return None
+        return held_out_losses(run.model, run.data.held_out, run.data.cells, generator(self.seed_, -2, run.model))
 
     def _conclude(self, run: Run, rows: Rows) -> None:
         run.model.eval()

@@ -46,11 +46,11 @@ def to_saved(autoencoder: Any) -> Saved:
         "n_features_in": autoencoder.n_features_in_,
         "feature_names_in": list(map(str, getattr(autoencoder, "feature_names_in_", []))) or None,
         "fingerprint": autoencoder.fingerprint_,
-        "reading": getattr(autoencoder, "reading_", {}),
+        "reading": autoencoder.reading_,
     }
     metrics = {
         "scores": autoencoder.scores_,
-        "floor": None if autoencoder.floor_ is None else _plain(autoencoder.floor_._asdict()),
+        "floor": None if autoencoder.floor_ is None else autoencoder.floor_._asdict(),
         "n_iter": autoencoder.n_iter_,
         "training": {name: record[name] for name in ("best_epoch", "stopped", "events", "engine")},
     }
@@ -162,10 +162,3 @@ def model_card(autoencoder: Any) -> str:
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: a standard error of a single row is written as null."""
-    return {
-        name: value if not isinstance(value, float) or np.isfinite(value) else None for name, value in values.items()
-    }

@@ -15,7 +15,7 @@ from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import Network
 from isthmus.parts.penalties import Penalty
 from isthmus.parts.principal import Principal, centre
-from isthmus.parts.reconstructions import Reconstruction
+from isthmus.parts.reconstructions import LogVariance, Reconstruction
 from isthmus.parts.step import Batch, Code, Step
 
 
@@ -133,8 +133,21 @@ class Model(nn.Module):
         return terms
 
     def cells(self, batch: Batch) -> Tensor:
-        """Return the noise-free reconstruction term of each cell: (B, *shape), or (B, n_blocks) for tables."""
-        return self.parts.reconstruction.cells(self.decode(self.encode(batch).z), batch, self.layout, self.scale)
+        """Return the noise-free reconstruction term of each cell: (B, *shape), or (B, n_blocks) for tables.
+
+        What no reconstruction could change (the normaliser of a Gaussian) is left out: a perfect cell counts 0.
+        """
+        part = self.parts.reconstruction
+        cells = part.cells(self.decode(self.encode(batch).z), batch, self.layout, self.scale)
+        normaliser = part.normaliser(self.layout, self.scale)
+        if normaliser is None:
+            return cells
+        if batch.observed is None:
+            return cells - normaliser
+        if not self.layout.blocks:
+            return torch.where(batch.observed, cells - normaliser, torch.zeros_like(cells))
+        first = torch.tensor([block.start for block in self.layout.blocks], device=cells.device)
+        return torch.where(batch.observed[:, first], cells - normaliser, torch.zeros_like(cells))
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw ``n`` expected samples, (n, *shape), from codes of the prior."""
@@ -159,6 +172,14 @@ class Model(nn.Module):
         decoder.reach.copy_(REACH * floor.variances.max().sqrt())
         _silence(encoder.head)
         _silence(decoder.body)
+        if isinstance(self.scale, LogVariance):
+            self.scale.start(self._left_by(floor))
+
+    def _left_by(self, floor: Principal) -> Tensor:
+        """Return the variance that principal components leave of each block, or of all numbers together: (size,)."""
+        explained = (floor.variances[:, None] * floor.directions.square()).sum(0)  # (d,)
+        left = (floor.spread.square() - explained).clamp(min=0)
+        return left[[block.start for block in self.layout.blocks]] if self.layout.blocks else left.mean()[None]
 
 
 def _silence(module: nn.Module) -> None:

@@ -140,9 +140,9 @@ def resolve_engine(setting: str) -> str:
 
 
 def _default_reconstruction(layout: Layout, bottleneck: Bottleneck) -> Reconstruction:
-    """Beside a random code a likelihood, whose variance is learned; else squared differences."""
+    """Tables get one likelihood a column; arrays squared differences, or a learned variance beside a random code."""
     if layout.blocks:
-        return Mixed(numeric="normal" if bottleneck.is_distribution else "squared")
+        return Mixed()
     return Normal() if bottleneck.is_distribution else SquaredError()
 
 

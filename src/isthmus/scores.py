@@ -25,7 +25,8 @@ class Floor(NamedTuple):
 
     kept: bool
     gain: float
-    standard_error: float
+    standard_error: float | None
+    """None when a single row was held out."""
 
 
 def held_out_losses(model: Model, rows: Rows, cells: Tensor | None, rng: torch.Generator) -> np.ndarray:
@@ -42,7 +43,10 @@ def held_out_losses(model: Model, rows: Rows, cells: Tensor | None, rng: torch.G
 def judge_floor(linear: np.ndarray, trained: np.ndarray) -> Floor:
     """Keep the network only when what it saves on held-out rows exceeds the standard error of that saving."""
     gains = linear.astype(np.float64) - trained
-    gain, error = float(gains.mean()), float(gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else math.inf
+    gain = float(gains.mean())
+    if len(gains) < 2:
+        return Floor(False, gain, None)
+    error = float(gains.std(ddof=1) / math.sqrt(len(gains)))
     return Floor(gain > error, gain, error)
 
 

@@ -77,6 +77,8 @@ class WindowRows:
 
     def __init__(self, series: Tensor, observed: Tensor | None, length: int, step: int) -> None:
         self.series, self.length = series, length
+        self.overlap = -(-length // step) - 1
+        """How many of the windows that follow one share points with it."""
         self._windows = _windows(series, length, step)  # (n, length, channels), a view
         self._observed = None if observed is None else _windows(observed, length, step)
 

@@ -42,6 +42,13 @@ class Reconstruction(Part, ABC):
         """Build what is learned beside the networks (a variance), or None."""
 
     @abstractmethod
+    def normaliser(self, layout: Layout, scale: nn.Module | None) -> Tensor | None:
+        """Return the part of each cell that no reconstruction can change, (n_cells,) or (1,); None when there is none.
+
+        What is left after subtracting it is at least 0, and 0 for a perfect reconstruction of 0/1 or real data.
+        """
+
+    @abstractmethod
     def link(self, layout: Layout) -> tuple[Tensor, Tensor] | None:
         """Return (gain, offset), each broadcastable to a flat sample, such that gain * (x - offset) is what the decoder
         must give for the mean to be near x. The linear shortcut speaks through it; None when there is no such line.
@@ -72,6 +79,9 @@ class SquaredError(Reconstruction):
     def module(self, layout: Layout) -> nn.Module | None:
         return None
 
+    def normaliser(self, layout: Layout, scale: nn.Module | None) -> Tensor | None:
+        return None
+
     def link(self, layout: Layout) -> tuple[Tensor, Tensor] | None:
         return _identity_link()
 
@@ -90,6 +100,9 @@ class Huber(Reconstruction):
         return x_hat
 
     def module(self, layout: Layout) -> nn.Module | None:
+        return None
+
+    def normaliser(self, layout: Layout, scale: nn.Module | None) -> Tensor | None:
         return None
 
     def link(self, layout: Layout) -> tuple[Tensor, Tensor] | None:
@@ -111,6 +124,9 @@ class Bernoulli(Reconstruction):
     def module(self, layout: Layout) -> nn.Module | None:
         return None
 
+    def normaliser(self, layout: Layout, scale: nn.Module | None) -> Tensor | None:
+        return None
+
     def link(self, layout: Layout) -> tuple[Tensor, Tensor] | None:
         return None
 
@@ -121,6 +137,11 @@ class LogVariance(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.log_var = nn.Parameter(torch.zeros(size))
+
+    @torch.no_grad()
+    def start(self, variances: Tensor) -> None:
+        """Start from known variances, (size,)."""
+        self.log_var.copy_(variances.clamp(min=1e-6).log())
 
     def forward(self) -> Tensor:
         # A variance below e^-14 (a thousandth of a standard deviation) is data without noise: the bound keeps it finite.
@@ -148,19 +169,24 @@ class Normal(Reconstruction):
     def module(self, layout: Layout) -> nn.Module | None:
         return LogVariance(1)
 
+    def normaliser(self, layout: Layout, scale: nn.Module | None) -> Tensor | None:
+        assert scale is not None, "Normal needs the variance that module() builds"
+        return 0.5 * (scale() + math.log(2 * math.pi))
+
     def link(self, layout: Layout) -> tuple[Tensor, Tensor] | None:
         return _identity_link()
 
 
 @dataclass
 class Mixed(Reconstruction):
-    """One likelihood per column of a table: numeric columns squared or Gaussian, booleans Bernoulli, categories categorical.
+    """One likelihood per column of a table: numeric columns Gaussian or squared, booleans Bernoulli, categories categorical.
 
-    ``numeric="squared"`` counts (x - x_hat)^2 of standardised columns; ``numeric="normal"`` learns one variance per column
-    and makes the whole a true likelihood. Categories are softmax cross-entropies over the features of their block.
+    ``numeric="normal"`` learns one variance per column, which makes the whole a true likelihood in nats and lets a column
+    that can be had precisely be had precisely; ``numeric="squared"`` counts (x - x_hat)^2 of standardised columns.
+    Categories are softmax cross-entropies over the features of their block.
     """
 
-    numeric: Literal["squared", "normal"] = "squared"
+    numeric: Literal["normal", "squared"] = "normal"
     needs_unit_range: ClassVar[bool] = False
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
@@ -191,6 +217,12 @@ class Mixed(Reconstruction):
 
     def module(self, layout: Layout) -> nn.Module | None:
         return LogVariance(len(layout.blocks)) if self.numeric == "normal" else None
+
+    def normaliser(self, layout: Layout, scale: nn.Module | None) -> Tensor | None:
+        if scale is None:
+            return None
+        is_number = torch.tensor([block.kind == "numeric" for block in layout.blocks], device=scale().device)
+        return 0.5 * (scale() + math.log(2 * math.pi)) * is_number
 
     def link(self, layout: Layout) -> tuple[Tensor, Tensor] | None:
         # A logit of 6 (p - 1/2) crosses 1/2 where p does and, at p = 0 and 1, says 5 % and 95 %: the linear answer decides,
