@@ -62,7 +62,40 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["load", *sorted(_HOME)]
+__all__ = [
+    "L1",
+    "MLP",
+    "Autoencoder",
+    "BaselineDisplay",
+    "Bernoulli",
+    "Checkpoint",
+    "CodeMapDisplay",
+    "Conv",
+    "Gaussian",
+    "GaussianNoise",
+    "Huber",
+    "Images",
+    "LearningCurveDisplay",
+    "Masking",
+    "Mixed",
+    "Modules",
+    "Normal",
+    "Plain",
+    "ReconstructionDisplay",
+    "Series",
+    "SquaredError",
+    "convolutional",
+    "deep",
+    "denoising",
+    "load",
+    "read",
+    "report",
+    "sparse",
+    "vanilla",
+    "variant",
+    "variational",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:

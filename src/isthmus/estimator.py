@@ -140,7 +140,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         run.settings_key = self._settings_key()
         linear = self._held_out_losses(run) if self._has_shortcut else None
         self.history_ = train(run, self._listeners())
-        self.floor_ = None if linear is None else judge_floor(linear, self._held_out_losses(run))
+        trained = self._held_out_losses(run) if self._has_shortcut else None
+        self.floor_ = None if linear is None or trained is None else judge_floor(linear, trained)
         is_linear = self._has_shortcut and (len(rows) < FEWEST_TO_HOLD_OUT or (self.floor_ and not self.floor_.kept))
         if is_linear:
             run.model.become_linear(self.principal_)
@@ -303,11 +304,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def sample(self, n: int = 1, random_state: Any = None) -> Any:
         """Draw ``n`` new samples from the prior of the code, in the form and units of the training data."""
         check_is_fitted(self)
-        if not self.model_.parts.bottleneck.is_distribution:
-            raise SettingError(
-                f"A {type(self.model_.parts.bottleneck).__name__} code has no prior to draw from; fit a variational "
-                f"autoencoder, isthmus.variational(..), to sample."
-            )
         device = next(self.model_.parameters()).device
         rng = torch.Generator(device).manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
         with torch.inference_mode():

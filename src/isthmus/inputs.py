@@ -48,7 +48,7 @@ def check_input(estimator: Any, X: Any, reset: bool) -> Any:
 
 def _check_samples(estimator: Any, X: Any, reset: bool) -> Any:
     if hasattr(X, "ndim"):
-        X = check_array(X, dtype="numeric", allow_nd=True, ensure_all_finite="allow-nan")
+        X = check_array(X, dtype="numeric", allow_nd=True, ensure_all_finite="allow-nan")  # pyright: ignore[reportArgumentType] - typed by its default
         if reset and len(X) < 2:
             raise DataError("The data holds 1 sample; at least 2 are needed to learn from.")
     if reset:
@@ -72,7 +72,7 @@ def check_weight(sample_weight: Any, n_rows: int) -> Tensor | None:
     """Return the sample weights as float32 (n,), scaled to a mean of 1; None when every row counts the same."""
     if sample_weight is None:
         return None
-    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    weight = np.asarray(check_array(sample_weight, ensure_2d=False, input_name="sample_weight"), np.float64)
     if weight.shape != (n_rows,):
         raise DataError(
             f"sample_weight has the shape {weight.shape}, but there are {n_rows} rows; give one number a row."

@@ -35,17 +35,16 @@ class Adam:
         """Move every parameter that has a gradient, then forget the gradients."""
         for group in self.groups:
             active = [i for i, p in enumerate(group.parameters) if p.grad is not None]
+            steps = [group.steps[i] for i in active]
             if active:
-                torch._foreach_add_(
-                    [group.steps[i] for i in active], 1.0
-                )  # the kernel reads the count, it does not keep it
-                torch._fused_adamw_(
+                torch._foreach_add_(steps, 1.0)  # pyright: ignore[reportPrivateImportUsage] - the kernel reads the count only
+                torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage] - its public door is what costs the second
                     [group.parameters[i] for i in active],
-                    [group.parameters[i].grad for i in active],
+                    [p.grad for p in group.parameters if p.grad is not None],
                     [group.mean[i] for i in active],
                     [group.square[i] for i in active],
                     [],
-                    [group.steps[i] for i in active],
+                    steps,
                     lr=learning_rate,
                     beta1=self.betas[0],
                     beta2=self.betas[1],

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from isthmus.errors import SettingError
 from isthmus.parts.networks.activations import activation
 from isthmus.parts.part import Part
 from isthmus.parts.step import Code, normal, per_sample
@@ -37,6 +38,10 @@ class Bottleneck(Part, ABC):
 
     @abstractmethod
     def __call__(self, head: nn.Module, h: Tensor, rng: torch.Generator | None, progress: float = 1.0) -> Code: ...
+
+    @abstractmethod
+    def prior(self, n: int, z_shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+        """Draw (n, *z_shape) codes without data, where the code is a distribution."""
 
 
 class VectorHead(nn.Module):
@@ -68,6 +73,11 @@ class Plain(Bottleneck):
     def __call__(self, head: nn.Module, h: Tensor, rng: torch.Generator | None, progress: float = 1.0) -> Code:
         z = head(h)  # (B, latent_dim)
         return Code(z=z, embedding=z)
+
+    def prior(self, n: int, z_shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+        raise SettingError(
+            "A Plain code has no prior to draw from; fit a variational autoencoder, isthmus.variational(..), to sample."
+        )
 
 
 @dataclass
@@ -105,5 +115,4 @@ class Gaussian(Bottleneck):
         return mu, log_var.clamp(-20.0, 10.0)
 
     def prior(self, n: int, z_shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
-        """Draw (n, *z_shape) codes from N(0, 1)."""
-        return torch.randn(n, *z_shape, generator=rng)
+        return torch.randn(n, *z_shape, generator=rng, device=rng.device)  # N(0, 1)

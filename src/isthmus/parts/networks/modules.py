@@ -42,7 +42,8 @@ class Modules(Network):
         return body
 
     def resolve(self, shape: tuple[int, ...], n_rows: int) -> Network:
-        self._given("encoder_module"), self._given("decoder_module")
+        for name in ("encoder_module", "decoder_module"):
+            self._given(name)
         return self
 
     @property
