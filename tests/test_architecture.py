@@ -19,7 +19,7 @@ MODULES = {
 }
 # From the ground up. A module may import from its own layer and from those below it.
 LAYERS = [
-    ("isthmus.errors", "isthmus.layout", "isthmus.catalogue"),
+    ("isthmus.errors", "isthmus.layout", "isthmus.catalogue", "isthmus.atomic"),
     ("isthmus.parts",),
     (
         "isthmus.data",

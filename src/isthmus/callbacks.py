@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from isthmus.atomic import written_whole
 from isthmus.errors import ModelFileError
 from isthmus.history import History
 from isthmus.training import Run
@@ -113,9 +113,8 @@ class Checkpoint:
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         tensors["state"] = torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_suffix(".tmp")
-        save_file(tensors, temporary)
-        os.replace(temporary, self.file)  # the old checkpoint survives until the new one is whole
+        with written_whole(self.file) as temporary:
+            save_file(tensors, temporary)
 
     def _restore(self, run: Run, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         def named(prefix: str) -> dict[str, torch.Tensor]:

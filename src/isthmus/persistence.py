@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from torch import Tensor
 
 from isthmus.errors import ModelFileError
@@ -111,9 +112,10 @@ def write(saved: Saved, path: str | os.PathLike[str]) -> None:
         _write_files(saved, temporary)
         _carry_over(target, temporary)
         _replace(target, temporary)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # a full disk is an OSError here, and a SafetensorError there
+        reason = getattr(error, "strerror", None) or error
         raise ModelFileError(
-            f"The model could not be saved to {target}: {error.strerror or error}; nothing there was changed."
+            f"The model could not be saved to {target}: {reason}; nothing there was changed."
         ) from error
     finally:
         if temporary is not None:
@@ -211,7 +213,6 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:

@@ -15,6 +15,7 @@ import numpy as np
 from isthmus.apps.displays import BaselineDisplay, CodeMapDisplay, LearningCurveDisplay
 from isthmus.apps.evidence import Evidence, Pair, gather_evidence, typical_and_worst
 from isthmus.apps.health import Finding, compared, examine
+from isthmus.atomic import written_whole
 from isthmus.errors import DataError
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ class Report:
         if page.suffix.lower() not in (".html", ".htm"):
             raise DataError(f"a report is a page, but {str(page)!r} does not end in .html; give it a name that does.")
         facts = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        _write_whole(page, self.to_html())
-        _write_whole(page.with_suffix(".json"), facts + "\n")
+        for file, text in ((page, self.to_html()), (page.with_suffix(".json"), facts + "\n")):
+            with written_whole(file) as temporary:
+                temporary.write_text(text, encoding="utf-8")
         return page
 
 
@@ -239,13 +241,3 @@ def _pair_facts(pair: Pair) -> dict[str, Any]:
         "error": pair.error,
         "cells": [cell._asdict() for cell in pair.cells[:MOST_CELLS] if cell.share >= LEAST_SHARE],
     }
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """Write under another name first, so that nobody meets half a file."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from ...atomic import written_whole
 from ...errors import DataError
 from ..containers import Images, channels_first, guess_axes
 
@@ -37,12 +38,8 @@ def write(container: Any, path: str | os.PathLike[str]) -> None:
         _write_folder(_as_images(container), target)
         return
     writer = _writer(container, kind, _suffix(path))
-    temporary = target.with_name(f".{uuid4().hex}{_suffix(path)}")
-    try:
+    with written_whole(target) as temporary:
         writer(temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_writable(path: str | os.PathLike[str], container_kind: str) -> None:
