@@ -38,10 +38,11 @@ from isthmus.resolution import (
     resolve_engine,
     resolve_latent_dim,
     resolve_parts,
+    resolve_plan,
     resolve_shortcut,
 )
 from isthmus.scores import held_out_losses, judge_floor, score
-from isthmus.training import Data, Run, chunks, generator, plan, train
+from isthmus.training import Data, Run, chunks, generator, train
 
 FEWEST_TO_HOLD_OUT = 20
 """With fewer rows than this none are held out: what a row or two say is noise."""
@@ -202,15 +203,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         parts = resolve_parts(self.get_params(deep=False), layout, n_rows)
         self._has_shortcut = resolve_shortcut(self.shortcut, parts, layout)
         device, engine = resolve_device(self.device), resolve_engine(self.engine)
-        self._plan = plan(
-            n_rows,
-            self.effort,
-            self.max_epochs,
-            self.batch_size,
-            self.learning_rate,
-            self.early_stopping,
-            self.weight_decay,
-        )
+        self._plan = resolve_plan(self.get_params(deep=False), layout, n_rows)
         has_held_out = held_out is not None and len(held_out) > 0
         self.held_out_ = held_out if held_out is not None else np.arange(0)
         split = Data(

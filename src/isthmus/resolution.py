@@ -13,10 +13,12 @@ from isthmus.model import Parts
 from isthmus.parts.bottlenecks import Bottleneck, Gaussian, Plain
 from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import MLP, Conv, Modules, Network
+from isthmus.parts.networks.mlp import default_dropout, is_small
 from isthmus.parts.part import Part
 from isthmus.parts.penalties import Penalty
 from isthmus.parts.principal import Principal
 from isthmus.parts.reconstructions import Bernoulli, Huber, Mixed, Normal, Reconstruction, SquaredError
+from isthmus.training import Plan, plan
 
 _NETWORKS: dict[str, type[Network]] = {"mlp": MLP, "conv": Conv}
 _BOTTLENECKS: dict[str, type[Bottleneck]] = {"plain": Plain, "gaussian": Gaussian}
@@ -40,7 +42,7 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
     network = settings["network"]
     if network == "auto":
         is_large_image = len(layout.shape) == 3 and layout.size > WIDEST_MLP_IMAGE
-        network = Conv() if is_large_image else MLP(dropout=default_dropout(n_rows))
+        network = Conv() if is_large_image else MLP(dropout=default_dropout(layout.size, n_rows))
     elif isinstance(network, (tuple, list)) and len(network) == 2 and all(isinstance(m, nn.Module) for m in network):
         network = Modules(*network)
     else:
@@ -59,11 +61,6 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
         _several(settings["corruptions"], "corruptions", Corruption),
         _several(settings["penalties"], "penalties", Penalty),
     )
-
-
-def default_dropout(n_rows: int) -> float:
-    """Return the dropout of the default network, which overfits small data without: 0.2 below 1,000 rows, 0.1 below 3,000."""
-    return 0.2 if n_rows < 1000 else 0.1 if n_rows < 3000 else 0.0
 
 
 def needs_unit_range(setting: Any) -> bool:
@@ -161,3 +158,17 @@ def _several(setting: Any, parameter: str, family: type[Part]) -> tuple[Any, ...
         if not isinstance(part, family):
             raise SettingError(f"{parameter} takes {family.__name__} parts, not {part!r}.")
     return parts
+
+
+def resolve_plan(settings: dict[str, Any], layout: Layout, n_rows: int) -> Plan:
+    """Return how long and how fast to train; where there are rows enough for a large network, it gets twice the steps."""
+    return plan(
+        n_rows,
+        settings["effort"],
+        settings["max_epochs"],
+        settings["batch_size"],
+        settings["learning_rate"],
+        settings["early_stopping"],
+        settings["weight_decay"],
+        steps_factor=1 if is_small(layout.size, n_rows) else 2,
+    )

@@ -51,11 +51,12 @@ def plan(
     learning_rate: float | str = "auto",
     early_stopping: bool = True,
     weight_decay: float = 0.0,
+    steps_factor: int = 1,
 ) -> Plan:
     """Derive the plan from the number of training rows.
 
     Batches hold 128 rows, 256 from 20,000 rows on, and never more than an eighth of the rows (but at least 16). Epochs are
-    as many as make up the effort's steps (quick 600, default 2,500, thorough 10,000), within its bounds (4 to 100, 20 to
+    as many as make up the effort's steps (quick 600, default 2,500, thorough 10,000; times ``steps_factor``), within its bounds (4 to 100, 20 to
     400, 60 to 1,500). Early stopping waits for three tenths of the epochs, and for at least ten.
     """
     if effort not in STEPS:
@@ -69,7 +70,7 @@ def plan(
     batch = min(batch, max(n_rows, 1))
     if max_epochs is None:
         fewest, most = EPOCHS[effort]
-        epochs = min(most, max(fewest, math.ceil(STEPS[effort] / math.ceil(n_rows / batch))))
+        epochs = min(most, max(fewest, math.ceil(steps_factor * STEPS[effort] / math.ceil(n_rows / batch))))
     else:
         epochs = int(max_epochs)
     if epochs < 1:

@@ -26,7 +26,7 @@ ACTIVE = 0.01
 """A dimension is active when its standard deviation over the rows exceeds this share of the largest one."""
 COLLAPSED = 0.01
 """A Gaussian dimension has collapsed onto its prior when its mean KL is below so many nats."""
-OVERFITTED = 0.25
+OVERFITTED = 0.5
 """Held-out reconstruction worse than on training rows by more than this share is called over-fitting."""
 IMPROVING = 0.02
 """A held-out loss that fell by more than this share in the last fifth of the epochs was still falling."""
@@ -132,7 +132,9 @@ def _generalisation(ae: Autoencoder) -> Iterator[Finding]:
     sentence = f"In the epoch kept, the reconstruction loss of held-out rows is {words} that of training rows"
     if gap > limit:
         advice = "Use more rows, a smaller network, or weight_decay; a denoising variant also holds it back."
-        yield Finding("Over-fitting", "warning", f"{sentence}: it has learned training rows by heart.", advice, facts)
+        yield Finding(
+            "Over-fitting", "warning", f"{sentence}: it has begun to learn training rows by heart.", advice, facts
+        )
     else:
         yield Finding(
             "Over-fitting", "good", f"{sentence}: it does on new rows what it does on known ones.", facts=facts

@@ -65,6 +65,18 @@ class MLP(Network):
         return layers
 
 
+def is_small(size: int, n_rows: int) -> bool:
+    """Is this data that a large network would learn by heart? Fewer than 3,000 rows, and than 200 rows a number."""
+    return n_rows < 3000 and n_rows < 200 * size
+
+
 def default_widths(size: int, n_rows: int) -> tuple[int, ...]:
-    """Two hidden layers: (256, 128), doubled for samples of more than 256 numbers when there are rows enough to use them."""
-    return (512, 256) if size > 256 and n_rows >= 5000 else (256, 128)
+    """Return (256, 128) for small data; (512, 256, 128) where there are rows enough, (512, 256) for samples of > 256 numbers."""
+    if is_small(size, n_rows):
+        return (256, 128)
+    return (512, 256) if size > 256 else (512, 256, 128)
+
+
+def default_dropout(size: int, n_rows: int) -> float:
+    """Return 0.2 for small data below 1,000 rows, 0.1 for other small data, and no dropout where there are rows enough."""
+    return (0.2 if n_rows < 1000 else 0.1) if is_small(size, n_rows) else 0.0
