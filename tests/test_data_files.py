@@ -314,7 +314,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(DataError, match="x.npy' could not be written: disk full; nothing there was changed"):
+    with pytest.raises(DataError, match=r"x\.npy' could not be written: disk full; nothing there was changed"):
         write(np.ones(3), tmp_path / "x.npy")
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
     np.testing.assert_array_equal(read(tmp_path / "x.npy"), np.zeros(3))

@@ -56,8 +56,8 @@ def plan(
     """Derive the plan from the number of training rows.
 
     Batches hold 128 rows, 256 from 20,000 rows on, and never more than an eighth of the rows (but at least 16). Epochs are
-    as many as make up the effort's steps (quick 600, default 2,500, thorough 10,000; times ``steps_factor``), within its bounds (4 to 100, 20 to
-    400, 60 to 1,500). Early stopping waits for three tenths of the epochs, and for at least ten.
+    as many as make up the effort's steps (quick 600, default 2,500, thorough 10,000; times ``steps_factor``), within its
+    bounds (4 to 100, 20 to 400, 60 to 1,500). Early stopping waits for three tenths of the epochs, and for at least ten.
     """
     if effort not in STEPS:
         raise SettingError(f"effort={effort!r} is not known; choose one of {', '.join(STEPS)}.")

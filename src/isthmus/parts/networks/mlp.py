@@ -71,7 +71,7 @@ def is_small(size: int, n_rows: int) -> bool:
 
 
 def default_widths(size: int, n_rows: int) -> tuple[int, ...]:
-    """Return (256, 128) for small data; (512, 256, 128) where there are rows enough, (512, 256) for samples of > 256 numbers."""
+    """Return (256, 128) for small data; else (512, 256, 128), or (512, 256) for samples of more than 256 numbers."""
     if is_small(size, n_rows):
         return (256, 128)
     return (512, 256) if size > 256 else (512, 256, 128)
