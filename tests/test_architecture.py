@@ -29,6 +29,7 @@ LAYERS = [
         "isthmus.engine",
         "isthmus.callbacks",
         "isthmus.inference",
+        "isthmus.threads",
     ),
     (
         "isthmus.estimator",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from isthmus import data, persistence
 from isthmus.callbacks import ProgressBar
 from isthmus.data.fingerprint import fingerprint
-from isthmus.data.rows import Rows, WindowRows
+from isthmus.data.rows import DenseRows, Rows, WindowRows
 from isthmus.errors import SettingError
 from isthmus.folder import restore, to_saved
 from isthmus.inference import chunk_rows, map_rows
@@ -335,15 +335,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             raise SettingError(f"Codes of this model are (n, {width}), but these are {Z.shape}.")
         if not np.isfinite(Z).all():
             raise SettingError("The codes hold NaN or infinite values, which stand for no sample; remove those rows.")
-        device, size = next(self.model_.parameters()).device, chunk_rows(self.codec_.layout.size)
-        out = np.empty((len(Z), *self.codec_.layout.shape), dtype=np.float32)
-        with torch.inference_mode():
-            for place in chunks(len(Z), size):
-                z = np.zeros((size, width), dtype=np.float32)
-                z[: place.stop - place.start] = Z[place]
-                x_hat = self.model_.decoder(torch.from_numpy(z).view(size, *self.model_.z_shape).to(device))
-                out[place] = x_hat[: place.stop - place.start].cpu().numpy()
-        return out
+        codes = DenseRows(Z.reshape(len(Z), *self.model_.z_shape))
+        return map_rows(lambda z, _: self.model_.decoder(z), codes, self.model_, chunk_rows(self.codec_.layout.size))
 
     # -- keeping ----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.data.rows import Rows
+from isthmus.threads import threads_for
 from isthmus.training import chunks
 
 
@@ -21,20 +22,23 @@ def chunk_rows(size: int) -> int:
 
 
 @torch.inference_mode()
-def map_rows(function: Callable[[Tensor, Tensor | None], Tensor], rows: Rows, model: nn.Module) -> np.ndarray:
-    """Apply ``function(x, observed) -> (B, ...)`` to all rows, chunk by chunk, each padded to the fixed size."""
-    size = chunk_rows(int(np.prod(rows.shape)))
+def map_rows(
+    function: Callable[[Tensor, Tensor | None], Tensor], rows: Rows, model: nn.Module, size: int | None = None
+) -> np.ndarray:
+    """Apply ``function(x, observed) -> (B, ...)`` to all rows, chunk by chunk, each padded to ``size`` rows."""
+    size = size or chunk_rows(int(np.prod(rows.shape)))
     parameter = next(model.parameters())
     out: np.ndarray | None = None
-    for place in chunks(len(rows), size):
-        x, observed = rows.take(place)
-        count = len(x)
-        x = _padded(x, size).to(parameter)
-        observed = None if observed is None else _padded(observed, size).to(parameter.device)
-        result = function(x, observed)[:count].cpu().numpy()
-        if out is None:
-            out = np.empty((len(rows), *result.shape[1:]), dtype=result.dtype)
-        out[place] = result
+    with threads_for(model, size, passes=1):
+        for place in chunks(len(rows), size):
+            x, observed = rows.take(place)
+            count = len(x)
+            x = _padded(x, size).to(parameter)
+            observed = None if observed is None else _padded(observed, size).to(parameter.device)
+            result = function(x, observed)[:count].cpu().numpy()
+            if out is None:
+                out = np.empty((len(rows), *result.shape[1:]), dtype=result.dtype)
+            out[place] = result
     assert out is not None, "there is at least one row"
     return out
 

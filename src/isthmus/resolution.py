@@ -96,12 +96,18 @@ def refuse_copying(latent_dim: int, parts: Parts, layout: Layout, settings: dict
     # The dropout of the default network is there for small data, not to make sense of a code that compresses nothing.
     network_holds = settings["network"] != "auto" and parts.network.holds_back
     held = parts.corruptions or parts.penalties or parts.bottleneck.constrains or network_holds
-    if latent_dim >= layout.size and not held and settings["weight_decay"] == 0:
+    if latent_dim < layout.size or held or settings["weight_decay"] != 0:
+        return
+    if layout.size == 1:
         raise SettingError(
-            f"latent_dim={latent_dim} is not smaller than the {layout.size} input numbers of a sample (n_features = "
-            f"{layout.size}); nothing would be compressed. Try {max(1, layout.size // 2)}, or add a corruption, a penalty, "
-            f"dropout or weight_decay."
+            "There is one number to a sample (n_features = 1), which no code can be smaller than; give data with more columns "
+            "that vary."
         )
+    raise SettingError(
+        f"latent_dim={latent_dim} is not smaller than the {layout.size} input numbers of a sample (n_features = "
+        f"{layout.size}); nothing would be compressed. Try {max(1, layout.size // 2)}, or add a corruption, a penalty, "
+        f"dropout or weight_decay."
+    )
 
 
 def resolve_shortcut(setting: bool | str, parts: Parts, layout: Layout) -> bool:

@@ -15,6 +15,7 @@ from isthmus.layout import Layout
 from isthmus.model import Model
 from isthmus.parts.principal import Principal
 from isthmus.parts.step import Batch
+from isthmus.threads import threads_for
 from isthmus.training import chunks
 
 RIVALS = ("model", "pca", "mean")
@@ -56,14 +57,15 @@ def score(model: Model, rows: Rows, floor: Principal, held_out: bool) -> dict[st
     tally, device = _Tally(layout), next(model.parameters()).device
 
     sums = torch.zeros(len(RIVALS), 3, tally.width, dtype=torch.float64)
-    for place in chunks(len(rows), chunk_rows(layout.size)):
-        x, observed = rows.take(place)
-        with torch.inference_mode():
+    size = chunk_rows(layout.size)
+    with torch.inference_mode(), threads_for(model, size, passes=1):
+        for place in chunks(len(rows), size):
+            x, observed = rows.take(place)
             guess = model.decoder(model.encoder(x.to(device), None if observed is None else observed.to(device))).cpu()
-        flat, seen = x.flatten(1), None if observed is None else observed.flatten(1)
-        guesses = (guess.flatten(1), floor.project(flat, seen), floor.mean.expand_as(flat))
-        for rival, values in enumerate(guesses):
-            sums[rival] += tally.compare(values, flat, seen).sum(0)
+            flat, seen = x.flatten(1), None if observed is None else observed.flatten(1)
+            guesses = (guess.flatten(1), floor.project(flat, seen), floor.mean.expand_as(flat))
+            for rival, values in enumerate(guesses):
+                sums[rival] += tally.compare(values, flat, seen).sum(0)
     result: dict[str, Any] = {"rows": len(rows), "held_out": held_out}
     for place, name in enumerate(RIVALS):
         result[name] = tally.summary(sums[place].numpy(), sums[-1].numpy(), len(rows))

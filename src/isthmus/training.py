@@ -19,6 +19,7 @@ from isthmus.errors import SettingError, TrainingError
 from isthmus.history import History
 from isthmus.model import Model
 from isthmus.parts.step import Batch
+from isthmus.threads import threads_for
 
 log = logging.getLogger("isthmus")
 
@@ -137,7 +138,8 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     The user's global generators are left as they were.
     """
     engine, history = Eager(run.model, run.optimizer), run.history
-    with torch.random.fork_rng():  # dropout draws from torch's global generator, seeded anew each epoch
+    # Dropout draws from torch's global generator, which is seeded anew each epoch, inside a fork.
+    with torch.random.fork_rng(), threads_for(run.model, run.plan.batch_size, passes=3):
         if run.epoch == 0:
             _keep_if_best(run, _held_out_terms(run))
         _notify(callbacks, "on_train_begin", run)

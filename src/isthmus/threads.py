@@ -1,0 +1,33 @@
+"""How many threads a computation gets: a pure function of its size, so that results do not depend on the weather."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+SMALL = 1e9
+"""Floating-point operations of one step below which one thread computes it: about ten milliseconds. Threads that wait for
+each other cost more than they bring there, and on a busy machine a hundred times more."""
+
+
+@contextmanager
+def threads_for(model: nn.Module, rows: int, passes: int) -> Iterator[None]:
+    """Run the block on one thread when a step (``rows`` samples; 2 operations a weight and pass) is small."""
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    before = torch.get_num_threads()
+    # A convolution uses each weight many times, so its weights say little about its work.
+    if before == 1 or 2.0 * passes * rows * weights >= SMALL or _convolves(model):
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _convolves(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) for module in model.modules())
