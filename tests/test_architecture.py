@@ -30,6 +30,7 @@ LAYERS = [
         "isthmus.callbacks",
         "isthmus.inference",
         "isthmus.threads",
+        "isthmus.chunks",
     ),
     (
         "isthmus.estimator",

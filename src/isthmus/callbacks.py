@@ -77,6 +77,12 @@ class Checkpoint:
         return Path(self.folder) / "checkpoint.safetensors"
 
     def on_train_begin(self, run: Run) -> None:
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ModelFileError(
+                f"No checkpoint can be kept in {self.folder}: {error.strerror}; name another."
+            ) from error
         if not self.file.exists():
             return
         try:
@@ -88,8 +94,8 @@ class Checkpoint:
             ) from error
         if state["format"] != _FORMAT or state["settings_key"] != run.settings_key:
             raise ModelFileError(
-                f"The checkpoint {self.file} belongs to other data or settings; give another folder, or delete it to train "
-                f"from the start."
+                f"The checkpoint {self.file} belongs to other data or settings (without random_state no two fits are alike); "
+                f"give another folder, or delete it to train from the start."
             )
         self._restore(run, state, tensors)
 
@@ -112,9 +118,11 @@ class Checkpoint:
         tensors |= {f"adam.{name}": value for name, value in run.optimizer.state().items()}
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         tensors["state"] = torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(self.file) as temporary:
-            save_file(tensors, temporary)
+            try:
+                save_file(tensors, temporary)
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
 
     def _restore(self, run: Run, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         def named(prefix: str) -> dict[str, torch.Tensor]:

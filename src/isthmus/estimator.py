@@ -7,6 +7,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -18,11 +19,13 @@ from torch import Tensor, nn
 
 from isthmus import data, persistence
 from isthmus.callbacks import ProgressBar
+from isthmus.chunks import chunk_rows, chunks
 from isthmus.data.fingerprint import fingerprint
 from isthmus.data.rows import DenseRows, Rows, WindowRows
-from isthmus.errors import SettingError
+from isthmus.errors import DataError, SettingError
 from isthmus.folder import restore, to_saved
-from isthmus.inference import chunk_rows, map_rows
+from isthmus.history import History
+from isthmus.inference import map_rows
 from isthmus.inputs import check_input, check_weight
 from isthmus.model import Model
 from isthmus.parts.part import from_json, to_json
@@ -41,8 +44,8 @@ from isthmus.resolution import (
     resolve_plan,
     resolve_shortcut,
 )
-from isthmus.scores import held_out_losses, judge_floor, score
-from isthmus.training import Data, Run, chunks, generator, train
+from isthmus.scores import Floor, held_out_losses, judge_floor, score
+from isthmus.training import NO_DATA, Data, Run, generator, train
 
 FEWEST_TO_HOLD_OUT = 20
 """With fewer rows than this none are held out: what a row or two say is noise."""
@@ -132,85 +135,120 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     # -- learning ---------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn codec and weights from ``X``; ``y`` is ignored. A row of ``sample_weight`` 2 counts as two rows."""
-        self.__dict__.pop("_run", None)
+        """Learn codec and weights from ``X``; ``y`` is ignored.
+
+        A row of ``sample_weight`` 2 counts as two rows, one of weight 0 neither trains nor judges.
+        """
+        self._forget()
+        try:
+            self._fit(X, sample_weight)
+        except BaseException:
+            self._forget()  # half a fit is no fit
+            raise
+        return self
+
+    def _fit(self, X: Any, sample_weight: Any) -> None:
         rows = self._learn_codec(X)
         weight = check_weight(sample_weight, len(rows))
-        held_out, train_index = self._split(rows)
-        run = self._start(rows, train_index, held_out, weight)
-        run.settings_key = self._settings_key()
-        linear = self._held_out_losses(run) if self._has_shortcut else None
-        self.history_ = train(run, self._listeners())
-        trained = self._held_out_losses(run) if self._has_shortcut else None
-        self.floor_ = None if linear is None or trained is None else judge_floor(linear, trained)
-        is_linear = self._has_shortcut and (len(rows) < FEWEST_TO_HOLD_OUT or (self.floor_ and not self.floor_.kept))
+        alive = np.arange(len(rows)) if weight is None else weight.numpy().nonzero()[0]
+        run = self._start(rows, *self._split(rows, alive), weight)
+        run.settings_key = self._settings_key(weight)
+        linear = self._held_out_losses(run)
+        is_linear = self._has_shortcut and len(alive) < FEWEST_TO_HOLD_OUT
+        if is_linear:
+            self.history_ = History(
+                events=[f"{len(alive)} rows cannot prove a network better than PCA: the model is PCA."]
+            )
+        else:
+            self.history_ = train(run, self._listeners())
+        trained = self._held_out_losses(run)
+        if self._has_shortcut and linear is not None and trained is not None:
+            self.floor_ = judge_floor(linear, trained, run.data.held_out_weight)
+            is_linear = not self.floor_.kept
         if is_linear:
             run.model.become_linear(self.principal_)
-        self._conclude(run, rows)
+        self._conclude(run)
         if is_linear:
             # The scores are those of PCA on rows it had not seen. Nothing was chosen by these rows now, so the linear answer
             # may learn from them too.
             run.model.become_linear(_principal(rows, weight, self.latent_dim_, self.seed_))
-        return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Pass once over ``X`` at a constant rate. The first call learns codec, scale and shortcut, and freezes them."""
+        """Pass once over ``X`` at a constant rate. The first call learns codec, scale and shortcut, and freezes them.
+
+        After ``fit`` or ``load`` it goes on from those weights; no rows are held out then, and callbacks are not called.
+        """
         if not hasattr(self, "model_"):
             rows = self._learn_codec(X)
             weight = check_weight(sample_weight, len(rows))
-            self._run, self.floor_ = self._start(rows, np.arange(len(rows)), None, weight), None
+            self._run = self._start(rows, np.arange(len(rows)), np.arange(0), weight)
         else:
             rows = self._encode(X)
             weight = check_weight(sample_weight, len(rows))
-        if not hasattr(self, "_run"):  # fitted or loaded before: go on from those weights
-            split = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks))
-            self._run = Run(self.model_, split, self._plan, self.seed_, history=self.history_, epoch=self.n_iter_)
+        piece = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks))
+        if not hasattr(self, "_run"):
+            self._run = Run(self.model_, piece, self._plan, self.seed_, history=self.history_, epoch=self.n_iter_)
         run = self._run
-        run.data = run.data._replace(train=rows, train_weight=weight)
-        run.plan = run.plan._replace(epochs=run.epoch + 1, constant_rate=True)
+        run.data, run.history.stopped = piece, "finished"
+        self._plan = resolve_plan(self.get_params(deep=False), self.codec_.layout, len(rows))
+        run.plan = self._plan._replace(epochs=run.epoch + 1, constant_rate=True)
         self.history_ = train(run)
-        self._conclude(run, rows)
+        self.held_out_ = np.arange(0)  # whatever was held out may have been learned from by now
+        self._conclude(run)
+        run.data = NO_DATA  # the estimator must not carry the user's rows along when it is pickled
         return self
 
+    def _forget(self) -> None:
+        """Remove everything that was learned."""
+        learned = [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]
+        for name in [*learned, "_run", "_plan", "_has_shortcut", "_n_features_out"]:
+            vars(self).pop(name, None)
+
     def _learn_codec(self, X: Any) -> Rows:
-        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        if self.random_state is None:  # check_random_state would draw from numpy's global generator
+            self.seed_ = int(np.random.SeedSequence().generate_state(1)[0]) >> 1
+        else:
+            self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         X = check_input(self, X, reset=True)
         scale = "range" if self.scale == "auto" and needs_unit_range(self.reconstruction) else self.scale
         self.codec_ = data.learn(X, scale=scale)
-        self.reading_: dict[str, Any] = {}
+        self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
+        self.floor_: Floor | None = None
         rows = self.codec_.encode(X)
         self.fingerprint_ = fingerprint(rows)
         return rows
 
-    def _split(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-        """Return the positions of held-out rows and of training rows.
+    def _split(self, rows: Rows, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions of training rows and of held-out rows, among those that count.
 
         Windows of a series overlap: the last ones are held out in one block, and those that share points with it are left
-        out of both.
+        out of both; a series too short for that holds out none.
         """
         if not 0 <= self.validation_fraction < 1:
             raise SettingError(f"validation_fraction={self.validation_fraction} must be at least 0 and below 1.")
-        n_rows = len(rows)
-        count = math.ceil(self.validation_fraction * n_rows) if n_rows >= FEWEST_TO_HOLD_OUT else 0
-        if isinstance(rows, WindowRows) and count:
-            return np.arange(n_rows - count, n_rows), np.arange(max(1, n_rows - count - rows.overlap))
-        order = np.random.default_rng(self.seed_).permutation(n_rows)
-        return np.sort(order[:count]), np.sort(order[count:])
+        n_rows = len(alive)
+        if n_rows < 2:
+            raise DataError(f"{n_rows} row(s) have a weight above 0; at least 2 samples are needed to learn from.")
+        count = min(math.ceil(self.validation_fraction * n_rows), n_rows - 2) if n_rows >= FEWEST_TO_HOLD_OUT else 0
+        if isinstance(rows, WindowRows):
+            left = n_rows - count - rows.overlap
+            return (alive[:left], alive[n_rows - count :]) if count and left >= n_rows / 2 else (alive, alive[:0])
+        order = np.random.default_rng(self.seed_).permutation(alive)
+        return np.sort(order[count:]), np.sort(order[:count])
 
-    def _start(self, rows: Rows, train_index: np.ndarray, held_out: np.ndarray | None, weight: Tensor | None) -> Run:
+    def _start(self, rows: Rows, train_index: np.ndarray, held_out: np.ndarray, weight: Tensor | None) -> Run:
         """Resolve the settings, find the principal components and build the model."""
         layout, n_rows = self.codec_.layout, len(train_index)
         parts = resolve_parts(self.get_params(deep=False), layout, n_rows)
         self._has_shortcut = resolve_shortcut(self.shortcut, parts, layout)
         device, engine = resolve_device(self.device), resolve_engine(self.engine)
         self._plan = resolve_plan(self.get_params(deep=False), layout, n_rows)
-        has_held_out = held_out is not None and len(held_out) > 0
-        self.held_out_ = held_out if held_out is not None else np.arange(0)
+        self.held_out_ = held_out
         split = Data(
-            rows.subset(train_index) if has_held_out else rows,
-            rows.subset(held_out) if has_held_out and held_out is not None else None,
+            rows if n_rows == len(rows) else rows.subset(train_index),
+            rows.subset(held_out) if len(held_out) else None,
             None if weight is None else weight[torch.from_numpy(train_index)],
-            None if weight is None or not has_held_out else weight[torch.from_numpy(self.held_out_)],
+            None if weight is None or not len(held_out) else weight[torch.from_numpy(held_out)],
             cells_of(layout.blocks),
         )
         most = LARGEST_AUTO if self.latent_dim == "auto" else given_latent_dim(self.latent_dim)
@@ -239,14 +277,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             return None
         return held_out_losses(run.model, run.data.held_out, run.data.cells, generator(self.seed_, -2, run.model))
 
-    def _conclude(self, run: Run, rows: Rows) -> None:
+    def _conclude(self, run: Run) -> None:
         run.model.eval()
         self.n_iter_ = run.epoch
         self._n_features_out = int(np.prod(self.model_.z_shape))
-        judged = run.data.held_out if run.data.held_out is not None else rows
-        self.scores_ = score(self.model_, judged, self.principal_, run.data.held_out is not None)
+        held_out, split = run.data.held_out, run.data
+        rows, weight = (split.train, split.train_weight) if held_out is None else (held_out, split.held_out_weight)
+        self.scores_ = score(self.model_, rows, self.principal_, held_out is not None, weight)
         if self.history_.stopped == "interrupted":
-            warnings.warn(self.history_.events[-1], UserWarning, stacklevel=3)
+            warnings.warn(self.history_.events[-1], UserWarning, stacklevel=4)
 
     # -- using ------------------------------------------------------------------------------------------------------
 
@@ -262,8 +301,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self.codec_.decode(self._decode(Z))
 
     def reconstruct(self, X: Any) -> Any:
-        """Return ``inverse_transform(transform(X))``: what is left of ``X`` after the isthmus."""
-        return self.inverse_transform(self.transform(X))
+        """Return ``inverse_transform(transform(X))`` in the form of ``X``: what is left of it after the isthmus."""
+        return self.codec_.decode_as(self._decode(self.transform(X)), X)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Return how normal each row is, (n,): minus its reconstruction and code terms. Higher is more normal."""
@@ -298,7 +337,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """Draw ``n`` new samples from the prior of the code, in the form and units of the training data."""
         check_is_fitted(self)
         device = next(self.model_.parameters()).device
-        rng = torch.Generator(device).manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
+        rng = torch.Generator(device)
+        if random_state is None:
+            rng.seed()
+        else:
+            rng.manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
         with torch.inference_mode():
             return self.codec_.decode(self.model_.sample(n, rng).cpu().numpy())
 
@@ -356,23 +399,24 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             "reconstruction": to_json(parts.reconstruction),
             "penalties": to_json(parts.penalties),
             "effort": self.effort,
-            **{key: value for key, value in self._plan._asdict().items() if key != "constant_rate"},
-            "early_stopping": self.early_stopping,
-            "validation_fraction": self.validation_fraction,
+            **{key: to_json(value) for key, value in self._plan._asdict().items() if key != "constant_rate"},
+            "early_stopping": bool(self.early_stopping),
+            "validation_fraction": float(self.validation_fraction),
             "scale": self.scale,
             "shortcut": self._has_shortcut,
             "engine": engine,
             "device": str(device),
-            "random_state": self.random_state if isinstance(self.random_state, int) else None,
+            "random_state": int(self.random_state) if isinstance(self.random_state, Integral) else None,
             "seed": self.seed_,
         }
 
-    def _settings_key(self) -> str:
+    def _settings_key(self, weight: Tensor | None) -> str:
         """Name data and settings of this fit: a checkpoint of others must not be taken up."""
         described = json.dumps([self.settings_, self.codec_.to_json(), self.fingerprint_], sort_keys=True)
         digest = hashlib.sha256(described.encode())
-        for values in self.codec_.arrays().values():
-            digest.update(values.tobytes())
+        start = {name: value.cpu().numpy() for name, value in self.model_.state_dict().items()}
+        for values in [*self.codec_.arrays().values(), *start.values(), *([] if weight is None else [weight.numpy()])]:
+            digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
 
     def __sklearn_tags__(self) -> Any:
@@ -390,7 +434,7 @@ def _principal(rows: Rows, weight: Tensor | None, k: int, seed: int) -> Principa
     width = int(np.prod(rows.shape))
 
     def pieces() -> Iterator[Chunk]:
-        for place in chunks(len(rows), 4096):
+        for place in chunks(len(rows), 4 * chunk_rows(width)):
             x, observed = rows.take(place)
             seen = None if observed is None else observed.flatten(1)
             yield x.flatten(1), seen, None if weight is None else weight[place]

@@ -15,6 +15,7 @@ from isthmus.parts.networks import Modules
 from isthmus.parts.part import from_json, to_json
 from isthmus.parts.principal import Principal
 from isthmus.persistence import Saved, versions
+from isthmus.resolution import resolve_device
 from isthmus.scores import Floor
 from isthmus.training import Plan
 
@@ -84,8 +85,10 @@ def restore(autoencoder: Any, saved: Saved) -> None:
             {name.removeprefix("model."): v for name, v in weights.items() if name.startswith("model.")}
         )
     except RuntimeError as error:
-        raise ModelFileError("the weights in model.safetensors do not fit the settings in config.json") from error
-    autoencoder.model_ = model.eval()
+        raise ModelFileError(
+            "the weights in model.safetensors do not fit the settings in config.json; copy the model again."
+        ) from error
+    autoencoder.model_ = model.eval().to(resolve_device(autoencoder.device))
     autoencoder.codec_ = codec
     autoencoder.principal_ = Principal(
         weights["principal.mean"],

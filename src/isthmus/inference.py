@@ -1,4 +1,8 @@
-"""Inference in chunks of one fixed shape, so that a row's result does not depend on the rows around it."""
+"""Inference in chunks of one fixed shape, so that a row's result does not depend on the rows around it.
+
+Matrix products round differently for different shapes; with one shape for every call, and rows aligned in memory
+(``parts.networks.linear``), they cannot.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isthmus.chunks import chunk_rows, chunks
 from isthmus.data.rows import Rows
 from isthmus.threads import threads_for
-from isthmus.training import chunks
-
-
-def chunk_rows(size: int) -> int:
-    """Return how many rows of ``size`` numbers a chunk holds: a power of two, 16 to 1,024, of about half a million numbers.
-
-    Matrix products round differently for different shapes; with one shape for every call, they cannot.
-    """
-    return 2 ** min(10, max(4, (2**19 // max(1, size)).bit_length() - 1))
 
 
 @torch.inference_mode()

@@ -25,9 +25,12 @@ def check_input(estimator: Any, X: Any, reset: bool) -> Any:
     and series are checked by their codec.
     """
     if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
+        X = X.detach().cpu()
+        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
     if isinstance(X, (Images, Series)) or getattr(X, "ndim", 2) in (3, 4):
         return _check_samples(estimator, X, reset)
+    if not reset and estimator.codec_.kind == "series":
+        return X
     if is_table(X):
         return _check_table(estimator, X, reset)
     codec = None if reset else estimator.codec_
@@ -52,7 +55,8 @@ def _check_samples(estimator: Any, X: Any, reset: bool) -> Any:
         if reset and len(X) < 2:
             raise DataError("The data holds 1 sample; at least 2 are needed to learn from.")
     if reset:
-        estimator.n_features_in_ = int(np.prod(np.shape(X)[1:])) if hasattr(X, "ndim") else 1
+        values = X if hasattr(X, "ndim") else X.pixels if isinstance(X, Images) else np.asarray(X.values)
+        estimator.n_features_in_ = int(np.prod(np.shape(values)[1:]))
         if hasattr(estimator, "feature_names_in_"):
             del estimator.feature_names_in_
     return X

@@ -13,6 +13,7 @@ from isthmus.layout import Layout
 from isthmus.parts.bottlenecks import Bottleneck
 from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import Network
+from isthmus.parts.networks.linear import linear
 from isthmus.parts.penalties import Penalty
 from isthmus.parts.principal import Principal, centre
 from isthmus.parts.reconstructions import LogVariance, Reconstruction
@@ -57,8 +58,8 @@ class Encoder(nn.Module):
         if self.shortcut is None:
             return self.bottleneck(self.head, self.body(x), rng, progress)
         code = self.bottleneck(self.head, self.body(x.clamp(-self.reach, self.reach)), rng, progress)
-        linear = x.flatten(1) @ self.shortcut.T  # (B, latent_dim)
-        return code._replace(z=code.z + linear, embedding=code.embedding + linear)
+        straight = linear(x.flatten(1), self.shortcut)  # (B, latent_dim)
+        return code._replace(z=code.z + straight, embedding=code.embedding + straight)
 
 
 class Decoder(nn.Module):
@@ -69,6 +70,8 @@ class Decoder(nn.Module):
         self.layout, self.reconstruction = layout, parts.reconstruction
         self.body = parts.network.decoder(z_shape, layout.shape)
         self.shortcut = nn.Parameter(torch.zeros(layout.size, math.prod(z_shape))) if shortcut else None
+        # A network whose end cannot be silenced by its last layer is silenced by a factor that starts at 0.
+        self.gate = nn.Parameter(torch.zeros(())) if shortcut and not parts.network.ends_linearly else None
         link = parts.reconstruction.link(layout) if shortcut else None
         gain, offset = link if link is not None else (torch.ones(1), torch.zeros(1))
         self.register_buffer("mean", torch.zeros(layout.size))
@@ -88,8 +91,10 @@ class Decoder(nn.Module):
         if self.shortcut is None:
             return self.body(z)
         x_hat = self.body(z.clamp(-self.reach, self.reach))
-        linear = self.gain * (torch.addmm(self.mean, z.flatten(1), self.shortcut.T) - self.offset)
-        return x_hat + linear.view_as(x_hat)
+        if self.gate is not None:
+            x_hat = self.gate * x_hat
+        straight = self.gain * (linear(z.flatten(1), self.shortcut, self.mean) - self.offset)
+        return x_hat + straight.view_as(x_hat)
 
 
 class Model(nn.Module):
@@ -117,7 +122,8 @@ class Model(nn.Module):
     def terms(self, batch: Batch, rng: torch.Generator | None = None, progress: float = 1.0) -> dict[str, Tensor]:
         """Return every loss term by name, each (B,), or () for a term of the whole batch.
 
-        With a generator: as in training (corrupted input, random code, penalties). Without: as in scoring.
+        With a generator: corrupted input and random code, as in training; without: as in scoring. Penalties belong to
+        training alone, where gradients flow. A second term of one name gets a number.
         """
         seen = batch
         if rng is not None:
@@ -126,10 +132,12 @@ class Model(nn.Module):
         code = self.encode(seen, rng, progress)
         x_hat = self.decode(code.z)
         terms = {"reconstruction": self.parts.reconstruction(x_hat, batch, self.layout, self.scale), **code.terms}
-        if rng is not None and self.parts.penalties:
-            step = Step(batch, code, x_hat, self.encoder, self.decode, progress)
+        if rng is not None and self.parts.penalties and self.training:
+            step = Step(batch, code, x_hat, lambda x: self.encoder(x, seen.observed), self.decode, progress)
             for penalty in self.parts.penalties:
-                terms[type(penalty).__name__.lower()] = penalty(step)
+                name = type(penalty).__name__.lower()
+                count = sum(key.split("_")[0] == name for key in terms)
+                terms[name if not count else f"{name}_{count + 1}"] = penalty(step)
         return terms
 
     def cells(self, batch: Batch) -> Tensor:
@@ -171,15 +179,19 @@ class Model(nn.Module):
         encoder.reach.copy_(reach.view_as(encoder.reach))
         decoder.reach.copy_(REACH * floor.variances.max().sqrt())
         _silence(encoder.head)
-        _silence(decoder.body)
+        if decoder.gate is None:
+            _silence(decoder.body)
+        else:
+            decoder.gate.zero_()
         if isinstance(self.scale, LogVariance):
-            self.scale.start(self._left_by(floor))
+            left = self._left_by(floor)
+            self.scale.start(left.mean()[None] if self.scale.log_var.numel() == 1 else left)
 
     def _left_by(self, floor: Principal) -> Tensor:
-        """Return the variance that principal components leave of each block, or of all numbers together: (size,)."""
+        """Return the variance that principal components leave of each number, or of each block of a table."""
         explained = (floor.variances[:, None] * floor.directions.square()).sum(0)  # (d,)
         left = (floor.spread.square() - explained).clamp(min=0)
-        return left[[block.start for block in self.layout.blocks]] if self.layout.blocks else left.mean()[None]
+        return left[[block.start for block in self.layout.blocks]] if self.layout.blocks else left
 
 
 def _silence(module: nn.Module) -> None:

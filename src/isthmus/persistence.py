@@ -48,7 +48,7 @@ def register(kind: str, build: Callable[..., Any]) -> None:
 
 
 def load(path: str | os.PathLike[str], **parts: Any) -> Any:
-    """Load a saved model.
+    """Load a saved model, ready to use.
 
     Parameters
     ----------
@@ -64,10 +64,10 @@ def load(path: str | os.PathLike[str], **parts: Any) -> Any:
         )
     try:
         return _BUILDERS[saved.kind](saved, **parts)
-    except (KeyError, TypeError, ModelFileError) as error:
-        raise ModelFileError(
-            f"The model folder {path} is damaged or incomplete ({error}); copy the model again."
-        ) from error
+    except KeyError as error:
+        raise ModelFileError(f"The model in {path} is incomplete: {error} is missing; copy the model again.") from error
+    except ModelFileError as error:
+        raise ModelFileError(f"The model in {path} cannot be rebuilt: {error}") from error
 
 
 def read(folder: Path) -> Saved:
@@ -180,10 +180,10 @@ def _replace(target: Path, temporary: Path) -> None:
     try:
         os.rename(temporary, target)
     except OSError:
-        os.rename(aside, target)
+        os.rename(aside, target)  # should this fail too, the old model stays where it was put aside
+        aside.parent.rmdir()
         raise
-    finally:
-        shutil.rmtree(aside.parent, ignore_errors=True)
+    shutil.rmtree(aside.parent, ignore_errors=True)
 
 
 def _json(value: Any) -> str:

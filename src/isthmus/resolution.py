@@ -54,6 +54,18 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
         reconstruction = _named(reconstruction, "reconstruction", Reconstruction, _RECONSTRUCTIONS)
     if isinstance(reconstruction, Mixed) and not layout.blocks:
         raise SettingError("reconstruction=Mixed() is for tables; pass a DataFrame, or use 'squared_error'.")
+    kinds = {block.kind for block in layout.blocks}
+    if not isinstance(reconstruction, Mixed) and kinds - {"numeric"}:
+        column = next(block.column for block in layout.blocks if block.kind != "numeric")
+        raise SettingError(
+            f"reconstruction={settings['reconstruction']!r} is for numbers, but column {column!r} is none (or has gaps); use "
+            f"'mixed', or leave the column out."
+        )
+    if reconstruction.needs_unit_range and settings["scale"] not in ("auto", "range", "none"):
+        raise SettingError(
+            f"{type(reconstruction).__name__} compares probabilities in [0, 1], which scale={settings['scale']!r} does not "
+            f"give; use scale='auto'."
+        )
     return Parts(
         network.resolve(layout.shape, n_rows),
         bottleneck,
@@ -145,7 +157,7 @@ def resolve_engine(setting: str) -> str:
 def _default_reconstruction(layout: Layout, bottleneck: Bottleneck) -> Reconstruction:
     """Tables get one likelihood a column; arrays squared differences, or a learned variance beside a random code."""
     if layout.blocks:
-        return Mixed()
+        return Mixed(variance="learned" if bottleneck.is_distribution else "fixed")
     return Normal() if bottleneck.is_distribution else SquaredError()
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.chunks import chunk_rows, chunks
 from isthmus.data.rows import Rows
-from isthmus.inference import chunk_rows, map_rows
+from isthmus.inference import map_rows
 from isthmus.layout import Layout
 from isthmus.model import Model
 from isthmus.parts.principal import Principal
 from isthmus.parts.step import Batch
 from isthmus.threads import threads_for
-from isthmus.training import chunks
 
 RIVALS = ("model", "pca", "mean")
 
@@ -41,23 +41,27 @@ def held_out_losses(model: Model, rows: Rows, cells: Tensor | None, rng: torch.G
     return map_rows(losses, rows, model)
 
 
-def judge_floor(linear: np.ndarray, trained: np.ndarray) -> Floor:
-    """Keep the network only when what it saves on held-out rows exceeds the standard error of that saving."""
+def judge_floor(linear: np.ndarray, trained: np.ndarray, weight: Tensor | None = None) -> Floor:
+    """Keep the network only when what it saves on held-out rows exceeds the standard error of that saving.
+
+    The same rows have chosen the epoch, so the saving is a little flattered; the error bar is there to absorb that.
+    """
     gains = linear.astype(np.float64) - trained
-    gain = float(gains.mean())
+    share = np.full(len(gains), 1 / len(gains)) if weight is None else weight.double().numpy() / float(weight.sum())
+    gain = float(share @ gains)
     if len(gains) < 2:
         return Floor(False, gain, None)
-    error = float(gains.std(ddof=1) / math.sqrt(len(gains)))
+    error = math.sqrt(float(share**2 @ (gains - gain) ** 2) * len(gains) / (len(gains) - 1))
     return Floor(gain > error, gain, error)
 
 
-def score(model: Model, rows: Rows, floor: Principal, held_out: bool) -> dict[str, Any]:
+def score(model: Model, rows: Rows, floor: Principal, held_out: bool, weight: Tensor | None = None) -> dict[str, Any]:
     """Return squared error, explained share and accuracy of the model, of PCA and of the mean on the same rows."""
     layout = model.layout
     tally, device = _Tally(layout), next(model.parameters()).device
 
     sums = torch.zeros(len(RIVALS), 3, tally.width, dtype=torch.float64)
-    size = chunk_rows(layout.size)
+    size, total = chunk_rows(layout.size), float(len(rows) if weight is None else weight.sum())
     with torch.inference_mode(), threads_for(model, size, passes=1):
         for place in chunks(len(rows), size):
             x, observed = rows.take(place)
@@ -65,10 +69,13 @@ def score(model: Model, rows: Rows, floor: Principal, held_out: bool) -> dict[st
             flat, seen = x.flatten(1), None if observed is None else observed.flatten(1)
             guesses = (guess.flatten(1), floor.project(flat, seen), floor.mean.expand_as(flat))
             for rival, values in enumerate(guesses):
-                sums[rival] += tally.compare(values, flat, seen).sum(0)
+                compared = tally.compare(values, flat, seen).double()
+                sums[rival] += (
+                    compared.sum(0) if weight is None else torch.tensordot(weight[place].double(), compared, 1)
+                )
     result: dict[str, Any] = {"rows": len(rows), "held_out": held_out}
     for place, name in enumerate(RIVALS):
-        result[name] = tally.summary(sums[place].numpy(), sums[-1].numpy(), len(rows))
+        result[name] = tally.summary(sums[place].numpy(), sums[-1].numpy(), total)
     if layout.blocks:
         result["columns"] = tally.columns(sums.numpy())
     return result
@@ -97,7 +104,7 @@ class _Tally:
             parts.append(torch.stack([squared[:, block.features].sum(1), hits * count, count], 1))
         return torch.stack(parts, 2)
 
-    def summary(self, sums: np.ndarray, mean: np.ndarray, rows: int) -> dict[str, float | None]:
+    def summary(self, sums: np.ndarray, mean: np.ndarray, rows: float) -> dict[str, float | None]:
         error, worst = float(sums[0].sum()), float(mean[0].sum())
         labels = [i for i, block in enumerate(self.layout.blocks) if block.kind != "numeric" and not block.gap]
         count = float(sums[2][labels].sum()) if labels else 0.0
@@ -119,5 +126,5 @@ class _Tally:
                 values = {name: math.sqrt(sums[p, 0, i]) / worst for p, name in enumerate(RIVALS)}
             else:
                 values = {name: float(sums[p, 1, i] / count) for p, name in enumerate(RIVALS)}
-            columns[block.column] = {"kind": block.kind, "rows": int(count), **values}
+            columns[block.column] = {"kind": block.kind, "rows": round(count), **values}
         return columns

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from isthmus.data.rows import Rows
+from isthmus.chunks import chunk_rows, chunks
+from isthmus.data.rows import DenseRows, Rows
 from isthmus.engine.adam import Adam
 from isthmus.engine.eager import Eager, average
 from isthmus.errors import SettingError, TrainingError
@@ -65,7 +66,7 @@ def plan(
     if batch_size == "auto":
         batch = min(256 if n_rows >= 20_000 else 128, max(16, n_rows // 8))
     else:
-        batch = int(batch_size)
+        batch = int(batch_size) if hasattr(batch_size, "__index__") else 0
     if batch < 1:
         raise SettingError(f"batch_size={batch_size!r} must be at least 1, or 'auto'.")
     batch = min(batch, max(n_rows, 1))
@@ -99,6 +100,10 @@ class Data(NamedTuple):
     held_out_weight: Tensor | None = None
     cells: Tensor | None = None
     """(d,) long: the table column of each feature; None when every feature stands for itself."""
+
+
+NO_DATA = Data(DenseRows(torch.empty(0, 1)), None)
+"""What a run holds between two pieces of a stream."""
 
 
 @dataclass
@@ -139,13 +144,15 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     """
     engine, history = Eager(run.model, run.optimizer), run.history
     # Dropout draws from torch's global generator, which is seeded anew each epoch, inside a fork.
-    with torch.random.fork_rng(), threads_for(run.model, run.plan.batch_size, passes=3):
+    device = next(run.model.parameters()).device
+    own = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(own), threads_for(run.model, run.plan.batch_size, passes=3):
         if run.epoch == 0:
             _keep_if_best(run, _held_out_terms(run))
         _notify(callbacks, "on_train_begin", run)
         good = _snapshot(run)
         try:
-            while run.epoch < run.plan.epochs:
+            while run.epoch < run.plan.epochs and not _out_of_patience(run):
                 started = time.perf_counter()
                 trained = _one_epoch(run, engine)
                 judged = _held_out_terms(run)
@@ -167,9 +174,8 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
                 if _notify(callbacks, "on_epoch_end", run):
                     history.stopped = "callback"
                     break
-                if run.plan.patience is not None and judged and run.epoch - history.best_epoch >= run.plan.patience:
-                    history.stopped = "early"
-                    break
+            else:
+                history.stopped = "early" if run.epoch < run.plan.epochs else "finished"
         except KeyboardInterrupt:
             history.stopped = "interrupted"
             history.events.append(
@@ -177,8 +183,9 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
                 f"(epoch {history.best_epoch}) are kept."
             )
             log.warning(history.events[-1])
+        finally:
+            _notify(callbacks, "on_train_end", run)
         run.model.load_state_dict(run.best)
-        _notify(callbacks, "on_train_end", run)
     run.model.eval()
     return history
 
@@ -205,26 +212,30 @@ def _one_epoch(run: Run, engine: Eager) -> dict[str, float]:
 
 @torch.no_grad()
 def _held_out_terms(run: Run) -> dict[str, float] | None:
-    """Return the loss and its terms on held-out rows, with the same noise every time; None when there are none."""
+    """Return the loss and its terms on held-out rows, with the same noise every time and without penalties; None without."""
     rows = run.data.held_out
     if rows is None:
         return None
     run.model.eval()
     rng = generator(run.seed, -1, run.model)
     total, sums = 0.0, {}
-    for index in chunks(len(rows), 1024):
+    for index in chunks(len(rows), chunk_rows(run.model.layout.size)):
         batch = gather(rows, index, run.data.held_out_weight, run.data.cells, run.model)
-        share = float(len(batch.x) if batch.weight is None else batch.weight.sum())
         # The progress is 1 throughout: what is compared between epochs is the objective training ends with.
         for name, value in average(run.model.terms(batch, rng, 1.0), batch.weight).items():
-            sums[name] = sums.get(name, 0.0) + value.item() * share
-        total += share
+            sums[name] = sums.get(name, 0.0) + value.item() * len(batch.x)
+        total += float(len(batch.x) if batch.weight is None else batch.weight.sum())
     return {name: value / max(total, 1e-30) for name, value in sums.items()}
+
+
+def _out_of_patience(run: Run) -> bool:
+    waited = run.epoch - run.history.best_epoch
+    return run.plan.patience is not None and run.data.held_out is not None and waited >= run.plan.patience
 
 
 def _keep_if_best(run: Run, judged: dict[str, float] | None) -> None:
     loss = -float(run.epoch) if judged is None else judged["loss"]  # nothing to judge by: the latest is the best
-    if loss < run.best_loss or not run.best:
+    if not loss >= run.best_loss or not run.best:  # not a number is never the best for long
         run.best_loss, run.history.best_epoch = loss, run.epoch
         run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
 
@@ -253,7 +264,7 @@ def _fault(run: Run) -> str:
     """Say which column overflows, or which setting to change."""
     run.model.eval()
     finite, largest = True, torch.zeros(run.model.layout.size)
-    for index in chunks(len(run.data.train), 1024):
+    for index in chunks(len(run.data.train), chunk_rows(run.model.layout.size)):
         batch = gather(run.data.train, index, None, run.data.cells, run.model)
         finite &= bool(torch.isfinite(run.model.cells(batch).sum()))
         largest = torch.maximum(largest, batch.x.flatten(1).abs().amax(0).cpu())
@@ -291,12 +302,6 @@ def generator(seed: int, epoch: int, model: Model) -> torch.Generator:
     device = next(model.parameters()).device
     # A large odd multiplier keeps neighbouring seeds and epochs apart (Knuth's multiplicative hashing).
     return torch.Generator(device).manual_seed((seed * 2_654_435_761 + (epoch + 1) * 40_503) % 2**63)
-
-
-def chunks(n_rows: int, size: int) -> Iterator[slice]:
-    """Yield slices that cover ``range(n_rows)``, each of at most ``size``."""
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))
 
 
 def gather(rows: Rows, index: Tensor | slice, weight: Tensor | None, cells: Tensor | None, model: Model) -> Batch:

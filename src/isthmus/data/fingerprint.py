@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
 
@@ -13,9 +14,13 @@ _MOST_ROWS = 1024
 
 
 def fingerprint(rows: Rows) -> str:
-    """Return a hash of how many rows there are and of up to 1,024 of them, evenly spread."""
+    """Return a hash of how many rows there are and of up to 1,024 of them, evenly spread; fewer when they are wide."""
     digest = hashlib.sha256(repr((len(rows), rows.shape)).encode())
-    index = torch.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS)).round().long()
+    index = (
+        torch.linspace(0, len(rows) - 1, min(len(rows), _MOST_ROWS, max(16, 2**20 // math.prod(rows.shape))))
+        .round()
+        .long()
+    )
     for values in rows.take(index):
         if values is not None:
             digest.update(values.contiguous().numpy().tobytes())

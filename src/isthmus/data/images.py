@@ -114,7 +114,10 @@ class ImageCodec:
 
 
 def learn_images(X: Any, scale: str = "auto") -> ImageCodec:
-    """Learn the codec of pictures; "auto" maps them to [0, 1] (uint8 / 255, uint16 / 65535, floats by min and max)."""
+    """Learn the codec of pictures; "auto" maps them to [0, 1].
+
+    uint8 is divided by 255, uint16 by the largest number of as many bits as its maximum has, floats by min and max.
+    """
     resolved = resolve(scale, "range")
     array = _pixels(X)
     axes, notes = ("nchw", list(X.notes)) if isinstance(X, Images) else guess_axes(array.shape)
@@ -155,7 +158,8 @@ def _check(pixels: np.ndarray) -> None:
 
 
 def _scaling_of(pixels: np.ndarray, scale: Any) -> Scaling:
-    fixed = {"uint8": 255.0, "uint16": 65535.0, "bool": 1.0}.get(pixels.dtype.name)
+    deep = float(2 ** int(pixels.max()).bit_length() - 1) or 1.0 if pixels.dtype.name == "uint16" else None
+    fixed = {"uint8": 255.0, "uint16": deep, "bool": 1.0}.get(pixels.dtype.name)
     if scale == "range" and fixed is not None:
         return Scaling(np.array(0.0), np.array(fixed))
     return learn_scaling(pixels, scale)

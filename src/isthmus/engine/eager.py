@@ -25,7 +25,10 @@ class Eager:
 
 
 def average(terms: dict[str, Tensor], weight: Tensor | None) -> dict[str, Tensor]:
-    """Average terms of (B,) over the batch, by sample weight; "loss" is their sum."""
+    """Average terms of (B,) over the batch, each times its sample weight; "loss" is their sum.
+
+    The batch is not divided by its own weights: over all rows they have mean 1, and a batch of heavy rows must count more.
+    """
     means = {}
     for name, values in terms.items():
         if values.dim() == 0:
@@ -33,5 +36,5 @@ def average(terms: dict[str, Tensor], weight: Tensor | None) -> dict[str, Tensor
         elif weight is None:
             means[name] = values.mean()
         else:
-            means[name] = (values * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+            means[name] = (values * weight).mean()
     return {"loss": torch.stack(list(means.values())).sum()} | means

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from isthmus.errors import SettingError
 from isthmus.parts.networks.activations import activation
+from isthmus.parts.networks.linear import Linear
 from isthmus.parts.part import Part
 from isthmus.parts.step import Code, normal, per_sample
 
@@ -49,7 +50,7 @@ class VectorHead(nn.Module):
 
     def __init__(self, h_shape: tuple[int, ...], width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(math.prod(h_shape), width)
+        self.linear = Linear(math.prod(h_shape), width)
 
     def forward(self, h: Tensor) -> Tensor:
         return self.linear(h.flatten(1))  # (B, *h_shape) -> (B, width)

@@ -20,6 +20,11 @@ class Part:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        known = Part.registry.get(cls.__name__)
+        if known is not None and known.__module__ != cls.__module__:
+            raise TypeError(
+                f"{known.__module__} has a part named {cls.__name__} already; saved models know parts by name."
+            )
         Part.registry[cls.__name__] = cls
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

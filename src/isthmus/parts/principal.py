@@ -25,7 +25,7 @@ class Principal(NamedTuple):
     variances: Tensor
     """(k,) variance along each direction."""
     spread: Tensor
-    """(d,) standard deviation of each number."""
+    """(d,) standard deviation of each number, over the rows in which it was observed."""
 
     @property
     def total(self) -> float:
@@ -54,26 +54,27 @@ def principal(
 
     ``chunks`` is called once a pass and yields the rows; everything is accumulated in float64.
     """
-    mean = _mean(chunks, width)
+    mean, seen = _mean(chunks, width)  # seen: the weight of the rows in which each number was observed
     k = min(k, width, n_rows)
     if width <= EXACT_WIDTH:
-        covariance = _covariance(chunks, mean)
-        spread = covariance.diagonal().clamp(min=0).sqrt()
+        scatter, rows = _scatter(chunks, mean)
+        covariance, squares = scatter / max(rows, 1.0), scatter.diagonal()
         values, vectors = torch.linalg.eigh(covariance)
         directions, variances = vectors.flip(1).T[:k], values.flip(0)[:k].clamp(min=0)
     else:
-        directions, variances, spread = _randomised(chunks, mean, k, rng)
+        directions, variances, squares = _randomised(chunks, mean, k, rng)
+    spread = (squares.clamp(min=0) / seen.clamp(min=1e-30)).sqrt()
     return Principal(mean.float(), _fix_signs(directions).float(), variances.float(), spread.float())
 
 
-def _mean(chunks: Callable[[], Iterable[Chunk]], width: int) -> Tensor:
+def _mean(chunks: Callable[[], Iterable[Chunk]], width: int) -> tuple[Tensor, Tensor]:
     total, count = torch.zeros(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
     for x, observed, weight in chunks():
         w = torch.ones(len(x), dtype=torch.float64) if weight is None else weight.double()
         seen = torch.ones_like(x, dtype=torch.float64) if observed is None else observed.double()
         total += w @ (x.double() * seen)
         count += w @ seen
-    return total / count.clamp(min=torch.finfo(torch.float64).tiny)
+    return total / count.clamp(min=torch.finfo(torch.float64).tiny), count
 
 
 def _scaled(chunk: Chunk, mean: Tensor) -> tuple[Tensor, float]:
@@ -85,13 +86,13 @@ def _scaled(chunk: Chunk, mean: Tensor) -> tuple[Tensor, float]:
     return centred * weight.double().sqrt()[:, None], float(weight.double().sum())
 
 
-def _covariance(chunks: Callable[[], Iterable[Chunk]], mean: Tensor) -> Tensor:
+def _scatter(chunks: Callable[[], Iterable[Chunk]], mean: Tensor) -> tuple[Tensor, float]:
     scatter, rows = torch.zeros(len(mean), len(mean), dtype=torch.float64), 0.0
     for chunk in chunks():
         centred, weight = _scaled(chunk, mean)
         scatter.addmm_(centred.T, centred)
         rows += weight
-    return scatter / max(rows, 1.0)
+    return scatter, rows
 
 
 def _randomised(
@@ -112,7 +113,7 @@ def _randomised(
         if step == passes - 1:  # Rayleigh-Ritz: rotate the basis to the axes of the covariance within it
             values, vectors = torch.linalg.eigh(basis.T @ product / max(rows, 1.0))
             basis = basis @ vectors.flip(1)
-            return basis.T[:k], values.flip(0)[:k].clamp(min=0), (squares / max(rows, 1.0)).sqrt()
+            return basis.T[:k], values.flip(0)[:k].clamp(min=0), squares
         basis = product
     raise ValueError("passes must be at least 1")
 

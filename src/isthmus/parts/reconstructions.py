@@ -116,7 +116,11 @@ class Bernoulli(Reconstruction):
     needs_unit_range: ClassVar[bool] = True
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
-        return _observed(F.binary_cross_entropy_with_logits(x_hat, batch.x, reduction="none"), batch)
+        x = batch.x.clamp(
+            0, 1
+        )  # new data may overshoot the range of the training data: that counts as an error of its own
+        overshoot = (batch.x - x).square()
+        return _observed(F.binary_cross_entropy_with_logits(x_hat, x, reduction="none") + overshoot, batch)
 
     def mean(self, x_hat: Tensor, layout: Layout) -> Tensor:
         return torch.sigmoid(x_hat)
@@ -141,11 +145,11 @@ class LogVariance(nn.Module):
     @torch.no_grad()
     def start(self, variances: Tensor) -> None:
         """Start from known variances, (size,)."""
-        self.log_var.copy_(variances.clamp(min=1e-6).log())
+        self.log_var.copy_(variances.clamp(min=1e-3).log())
 
     def forward(self) -> Tensor:
-        # A variance below e^-14 (a thousandth of a standard deviation) is data without noise: the bound keeps it finite.
-        return self.log_var.clamp(min=-14.0)
+        # Data without noise has no density; a variance of a thousandth is as sure as this gets.
+        return self.log_var.clamp(min=-7.0)
 
 
 def gaussian_nll(x_hat: Tensor, x: Tensor, log_var: Tensor) -> Tensor:
@@ -179,14 +183,15 @@ class Normal(Reconstruction):
 
 @dataclass
 class Mixed(Reconstruction):
-    """One likelihood per column of a table: numeric columns Gaussian or squared, booleans Bernoulli, categories categorical.
+    """One likelihood per column of a table: numeric columns Gaussian, booleans Bernoulli, categories categorical, in nats.
 
-    ``numeric="normal"`` learns one variance per column, which makes the whole a true likelihood in nats and lets a column
-    that can be had precisely be had precisely; ``numeric="squared"`` counts (x - x_hat)^2 of standardised columns.
-    Categories are softmax cross-entropies over the features of their block.
+    ``variance="fixed"`` gives every standardised numeric column the variance ``1 / (2 weight)`` and counts
+    weight (x - x_hat)^2; ``variance="learned"`` learns one variance per column, which is a likelihood only beside a random
+    code: a deterministic one copies as many columns as it has numbers, and no bound holds the density there.
     """
 
-    numeric: Literal["normal", "squared"] = "normal"
+    variance: Literal["fixed", "learned"] = "fixed"
+    weight: float = 4.0
     needs_unit_range: ClassVar[bool] = False
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
@@ -199,7 +204,7 @@ class Mixed(Reconstruction):
             elif kind == "boolean":
                 value = F.binary_cross_entropy_with_logits(out, x, reduction="none")
             elif scale is None:
-                value = (x - out).square()
+                value = self.weight * (x - out).square()
             else:
                 value = gaussian_nll(out, x, scale()[blocks])
             if known is not None:
@@ -216,7 +221,7 @@ class Mixed(Reconstruction):
         return torch.cat(parts, dim=1)
 
     def module(self, layout: Layout) -> nn.Module | None:
-        return LogVariance(len(layout.blocks)) if self.numeric == "normal" else None
+        return LogVariance(len(layout.blocks)) if self.variance == "learned" else None
 
     def normaliser(self, layout: Layout, scale: nn.Module | None) -> Tensor | None:
         if scale is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -47,18 +47,11 @@ class Step:
     """z -> x_hat, for penalties that differentiate the decoder."""
     progress: float = 1.0
     """Share of the training that is done, in [0, 1]: what schedules depend on."""
-    hidden: tuple[Tensor, ...] = field(default=())
-    """Activations of the encoder's hidden layers, each (B, ...), for penalties on every layer."""
 
 
 def per_sample(values: Tensor) -> Tensor:
     """Sum (B, ...) over everything but the samples: (B,)."""
     return values.flatten(1).sum(1) if values.dim() > 1 else values
-
-
-def uniform(like: Tensor, rng: torch.Generator | None) -> Tensor:
-    """Draw U(0, 1) of the shape and type of ``like`` from the generator given, never from the global one."""
-    return torch.rand(like.shape, dtype=like.dtype, device=like.device, generator=rng)
 
 
 def normal(like: Tensor, rng: torch.Generator | None) -> Tensor:

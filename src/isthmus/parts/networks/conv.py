@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from isthmus.errors import SettingError
 from isthmus.parts.networks.activations import activation
+from isthmus.parts.networks.linear import Linear
 from isthmus.parts.networks.network import Network
 
 
@@ -46,7 +47,7 @@ class Conv(Network):
         first = (widths[0], *sizes[-1])
         layers: list[nn.Module] = [
             nn.Flatten(),
-            nn.Linear(math.prod(z_shape), math.prod(first)),
+            Linear(math.prod(z_shape), math.prod(first)),
             nn.Unflatten(1, first),
         ]
         for stage, inside in enumerate(widths):
@@ -74,6 +75,10 @@ class Conv(Network):
                 f"Conv(channels={tuple(self.channels)}) needs at least one stage of at least one channel."
             )
         return self
+
+    @property
+    def ends_linearly(self) -> bool:
+        return True
 
     @property
     def holds_back(self) -> bool:

@@ -10,6 +10,7 @@ from torch import nn
 
 from isthmus.errors import SettingError
 from isthmus.parts.networks.activations import activation
+from isthmus.parts.networks.linear import Linear
 from isthmus.parts.networks.network import Network
 
 
@@ -31,7 +32,7 @@ class MLP(Network):
 
     def decoder(self, z_shape: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
         widths = [math.prod(z_shape), *reversed(self._widths())]
-        output = nn.Linear(widths[-1], math.prod(shape))
+        output = Linear(widths[-1], math.prod(shape))
         return nn.Sequential(nn.Flatten(), *self._layers(widths), output, nn.Unflatten(1, shape))
 
     def resolve(self, shape: tuple[int, ...], n_rows: int) -> Network:
@@ -48,6 +49,10 @@ class MLP(Network):
         return self
 
     @property
+    def ends_linearly(self) -> bool:
+        return True
+
+    @property
     def holds_back(self) -> bool:
         return self.dropout > 0
 
@@ -59,7 +64,7 @@ class MLP(Network):
     def _layers(self, widths: list[int]) -> list[nn.Module]:
         layers: list[nn.Module] = []
         for inside, outside in pairwise(widths):
-            layers += [nn.Linear(inside, outside), activation(self.activation)]
+            layers += [Linear(inside, outside), activation(self.activation)]
             if self.dropout:
                 layers.append(nn.Dropout(self.dropout))
         return layers

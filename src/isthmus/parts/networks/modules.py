@@ -47,6 +47,10 @@ class Modules(Network):
         return self
 
     @property
+    def ends_linearly(self) -> bool:
+        return False  # nobody can see from here what stands behind its last layer
+
+    @property
     def holds_back(self) -> bool:
         return True  # the user's own architecture may regularise in ways nobody can see from here
 

@@ -28,5 +28,10 @@ class Network(Part, ABC):
 
     @property
     @abstractmethod
+    def ends_linearly(self) -> bool:
+        """Is the decoder's last layer linear, with nothing behind it? Then setting it to zero silences the decoder."""
+
+    @property
+    @abstractmethod
     def holds_back(self) -> bool:
         """Does it regularise by itself (dropout, an architecture of the user's), so that a large code is defensible?"""

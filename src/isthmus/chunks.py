@@ -1,0 +1,16 @@
+"""Rows in pieces: how many at a time, by how wide they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+def chunks(n_rows: int, size: int) -> Iterator[slice]:
+    """Yield slices that cover ``range(n_rows)``, each of at most ``size``."""
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def chunk_rows(size: int) -> int:
+    """Return how many rows of ``size`` numbers a chunk holds: a power of two, 16 to 1,024, of about half a million numbers."""
+    return 2 ** min(10, max(4, (2**19 // max(1, size)).bit_length() - 1))
