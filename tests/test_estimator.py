@@ -370,3 +370,159 @@ def test_a_users_own_modules_train_and_load(digits: np.ndarray, tmp_path) -> Non
     assert np.array_equal(loaded.transform(digits), ae.transform(digits))
     with pytest.raises(SettingError, match="pass both modules"):
         ist.load(tmp_path / "model")
+
+
+# -- weights
+
+
+def test_a_weight_counts_in_every_batch_size(digits: np.ndarray) -> None:
+    """Rows of weight 100 pull harder than rows of weight 1, even when each is a batch of its own."""
+    X = digits[:60]
+    weight = np.where(np.arange(60) < 30, 100.0, 1.0)
+    settings = {
+        "latent_dim": 2,
+        "shortcut": False,
+        "batch_size": 1,
+        "network": ist.MLP((8,)),
+        "validation_fraction": 0.0,
+    }
+    plain = ist.Autoencoder(**settings, **QUICK).fit(X)
+    weighted = ist.Autoencoder(**settings, **QUICK).fit(X, sample_weight=weight)
+    heavy, light = (slice(0, 30), slice(30, 60))
+    ratio = [
+        ae.reconstruction_error(X[heavy]).mean() / ae.reconstruction_error(X[light]).mean() for ae in (plain, weighted)
+    ]
+    assert ratio[1] < ratio[0]
+
+
+def test_rows_of_weight_zero_neither_train_nor_judge(digits: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    low_rank = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 8))
+    noise = rng.normal(size=(600, 8)) * 5
+    weight = np.r_[np.ones(300), np.zeros(600)]
+    ae = ist.Autoencoder(latent_dim=2, **QUICK).fit(np.vstack([low_rank, noise]), sample_weight=weight)
+    assert ae.held_out_.max() < 300
+    assert ae.scores_["model"]["explained"] > 0.999
+
+
+# -- shapes that kernels round differently
+
+
+@pytest.mark.parametrize(("width", "latent_dim"), [(17, 5), (33, 9), (7, 3)])
+def test_equal_rows_get_equal_codes_wherever_they_lie(width: int, latent_dim: int) -> None:
+    X = np.random.default_rng(0).normal(size=(300, width))
+    ae = ist.Autoencoder(latent_dim=latent_dim, network=ist.MLP((12,)), **QUICK).fit(X)
+    repeated = np.repeat(X[:1], 300, axis=0)
+    for answer in (ae.transform, ae.score_samples, ae.reconstruct):
+        values = answer(repeated)
+        assert np.array_equal(values, np.repeat(values[:1], 300, axis=0))
+
+
+# -- the floor, again
+
+
+def test_a_numeric_table_does_not_lose_to_pca() -> None:
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(1500, 2)) @ rng.normal(size=(2, 5)) + 0.5 * rng.normal(size=(1500, 5)))
+    frame.columns = list("abcde")
+    ae = ist.Autoencoder(latent_dim=2, random_state=0, verbose=False).fit(frame)
+    assert ae.scores_["model"]["squared_error"] <= 1.02 * ae.scores_["pca"]["squared_error"]
+
+
+def test_modules_that_end_in_an_activation_start_at_pca_too(digits: np.ndarray) -> None:
+    decoder = nn.Sequential(nn.Linear(4, 64), nn.Sigmoid())
+    ae = ist.Autoencoder(network=(nn.Linear(64, 16), decoder), latent_dim=4, **QUICK).fit(digits[:15])
+    pca = PCA(4).fit(digits[:15])
+    np.testing.assert_allclose(
+        ae.reconstruct(digits[:15]), pca.inverse_transform(pca.transform(digits[:15])), atol=1e-3
+    )
+
+
+def test_few_rows_are_left_to_pca_without_training() -> None:
+    ae = ist.Autoencoder(latent_dim=1, **QUICK).fit(np.random.default_rng(0).normal(size=(12, 4)))
+    assert ae.n_iter_ == 0
+    assert "the model is PCA" in ae.history_.events[0]
+
+
+# -- form
+
+
+def test_a_table_comes_back_with_its_index_and_family() -> None:
+    pd = pytest.importorskip("pandas")
+    pl = pytest.importorskip("polars")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=40), "b": rng.normal(size=40)}, index=np.arange(100, 140))
+    frame["c"] = frame["a"] + frame["b"]
+    ae = ist.Autoencoder(latent_dim=2, **QUICK).fit(frame)
+    assert list(ae.reconstruct(frame).index) == list(range(100, 140))
+    assert isinstance(ae.reconstruct(pl.from_pandas(frame)), pl.DataFrame)
+
+
+def test_a_tensor_comes_back_as_a_tensor(digits: np.ndarray) -> None:
+    ae = ist.Autoencoder(latent_dim=2, **QUICK).fit(torch.from_numpy(digits))
+    assert isinstance(ae.reconstruct(torch.from_numpy(digits)), torch.Tensor)
+
+
+def test_a_failed_refit_leaves_nothing_half_learned(digits: np.ndarray) -> None:
+    ae = ist.Autoencoder(latent_dim=2, **QUICK).fit(digits)
+    with pytest.raises(SettingError):
+        ae.set_params(max_epochs=0).fit(digits * 7)
+    assert not [name for name in vars(ae) if name.endswith("_")]
+
+
+def test_an_estimator_does_not_carry_its_rows_along(digits: np.ndarray) -> None:
+    ae = ist.Autoencoder(latent_dim=2, network=ist.MLP((4,)), random_state=0, verbose=False)
+    small = len(pickle.dumps(ae.partial_fit(digits[:100])))
+    assert len(pickle.dumps(ae.partial_fit(np.repeat(digits, 20, axis=0)))) < 1.5 * small
+
+
+def test_without_random_state_numpys_generator_is_left_alone_too(digits: np.ndarray) -> None:
+    before = np.random.get_state()[1].copy()
+    ist.Autoencoder(latent_dim=2, max_epochs=1, verbose=False).fit(digits)
+    assert np.array_equal(np.random.get_state()[1], before)
+
+
+def test_penalties_of_one_name_are_all_counted(digits: np.ndarray) -> None:
+    ae = ist.Autoencoder(latent_dim=2, penalties=(ist.L1(1.0), ist.L1(2.0)), **QUICK).fit(digits)
+    train = ae.history_.epochs[0]["train"]
+    assert train["l1_2"] == pytest.approx(2 * train["l1"], rel=1e-4)
+
+
+def test_a_penalty_may_differentiate_the_encoder(digits: np.ndarray) -> None:
+    class Steepness(ist.L1.__mro__[1]):
+        def get_params(self, deep: bool = True) -> dict:
+            return {}
+
+        def __call__(self, step) -> torch.Tensor:
+            x = step.batch.x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(step.encode(x).sum(), x, create_graph=True)
+            return slope.square().sum(1)
+
+    ae = ist.Autoencoder(latent_dim=2, penalties=Steepness(), **QUICK).fit(digits)
+    assert ae.history_.epochs[-1]["train"]["steepness"] > 0
+
+
+def test_bernoulli_calls_what_overshoots_odd() -> None:
+    X = np.random.default_rng(0).random((200, 6))
+    ae = ist.Autoencoder(latent_dim=2, reconstruction="bernoulli", **QUICK).fit(X)
+    assert ae.score_samples(50 * X).mean() < ae.score_samples(X).mean()
+    with pytest.raises(SettingError, match=r"use scale='auto'"):
+        ist.Autoencoder(latent_dim=2, reconstruction="bernoulli", scale="common", **QUICK).fit(X)
+
+
+def test_a_likelihood_for_numbers_refuses_categories() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": np.arange(40.0) ** 0.5, "b": np.arange(40.0) % 7, "c": ["x", "y"] * 20})
+    with pytest.raises(SettingError, match="column 'c' is none"):
+        ist.Autoencoder(latent_dim=1, reconstruction="huber", **QUICK).fit(frame)
+    ist.Autoencoder(latent_dim=1, reconstruction="normal", **QUICK).fit(frame[["a", "b"]])
+
+
+def test_the_end_of_a_series_is_held_out_without_overlap() -> None:
+    t = np.arange(600.0)
+    ae = ist.Autoencoder(latent_dim=2, **QUICK).fit(ist.Series(np.sin(t / 9), length=24, step=2))
+    windows = (600 - 24) // 2 + 1
+    assert ae.held_out_.tolist() == list(range(windows - len(ae.held_out_), windows))
+    short = ist.Autoencoder(latent_dim=2, **QUICK).fit(ist.Series(np.sin(np.arange(150.0) / 9), length=96))
+    assert len(short.held_out_) == 0

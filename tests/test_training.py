@@ -181,3 +181,22 @@ def test_training_emits_no_warnings(digits: np.ndarray) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ist.variational(**SETTINGS, max_epochs=2).fit(digits)
+
+
+def test_a_run_that_stopped_early_stays_stopped_when_resumed(digits: np.ndarray, tmp_path) -> None:
+    noise = np.random.default_rng(0).normal(size=(200, 10))
+    checkpoint = ist.Checkpoint(tmp_path / "run", every=7)
+    first = ist.Autoencoder(**SETTINGS, callbacks=[checkpoint]).fit(noise)
+    again = ist.Autoencoder(**SETTINGS, callbacks=[checkpoint]).fit(noise)
+    assert first.history_.stopped == again.history_.stopped == "early"
+    assert first.n_iter_ == again.n_iter_
+    assert np.array_equal(first.transform(noise), again.transform(noise))
+
+
+def test_a_checkpoint_of_other_weights_is_refused(digits: np.ndarray, tmp_path) -> None:
+    checkpoint = ist.Checkpoint(tmp_path / "run")
+    ist.Autoencoder(**SETTINGS, max_epochs=2, callbacks=[checkpoint]).fit(digits)
+    with pytest.raises(ModelFileError, match="belongs to other data or settings"):
+        ist.Autoencoder(**SETTINGS, max_epochs=2, callbacks=[checkpoint]).fit(
+            digits, sample_weight=np.arange(len(digits))
+        )
