@@ -111,6 +111,7 @@ class Checkpoint:
             "rate_factor": run.rate_factor,
             "restarts": run.restarts,
             "best_loss": run.best_loss,
+            "cap": run.cap,
             "history": run.history.to_json(),
         }
         tensors = {f"model.{name}": value for name, value in run.model.state_dict().items()}
@@ -132,7 +133,7 @@ class Checkpoint:
         run.optimizer.restore(named("adam."))
         device = next(run.model.parameters()).device
         run.best = {name: value.to(device) for name, value in named("best.").items()}
-        run.epoch, run.best_loss = state["epoch"], state["best_loss"]
+        run.epoch, run.best_loss, run.cap = state["epoch"], state["best_loss"], state["cap"]
         run.rate_factor, run.restarts = state["rate_factor"], state["restarts"]
         # The caller holds this history object; it is filled, not replaced.
         saved = History.from_json(state["history"])

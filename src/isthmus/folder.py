@@ -52,6 +52,7 @@ def to_saved(autoencoder: Any) -> Saved:
     metrics = {
         "scores": autoencoder.scores_,
         "floor": None if autoencoder.floor_ is None else autoencoder.floor_._asdict(),
+        "principal_total": principal.total,
         "n_iter": autoencoder.n_iter_,
         "training": {name: record[name] for name in ("best_epoch", "stopped", "events", "engine")},
     }
@@ -95,6 +96,7 @@ def restore(autoencoder: Any, saved: Saved) -> None:
         weights["principal.directions"],
         weights["principal.variances"],
         weights["principal.spread"],
+        metrics["principal_total"],
     )
     autoencoder.held_out_ = weights["held_out"].numpy()
     autoencoder.settings_, autoencoder.seed_ = settings, settings["seed"]

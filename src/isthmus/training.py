@@ -120,6 +120,8 @@ class Run:
     epoch: int = 0
     rate_factor: float = 1.0
     restarts: int = 0
+    cap: float = math.inf
+    """The most that the loss of one held-out row may count when epochs are compared."""
     best_loss: float = math.inf
     best: dict[str, Tensor] = field(default_factory=dict)
     optimizer: Adam = field(init=False)
@@ -148,15 +150,17 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     own = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(own), threads_for(run.model, run.plan.batch_size, passes=3):
         if run.epoch == 0:
-            _keep_if_best(run, _held_out_terms(run))
+            judged = _judge(run)
+            run.cap = _cap(judged)
+            _keep_if_best(run, judged)
         _notify(callbacks, "on_train_begin", run)
         good = _snapshot(run)
         try:
             while run.epoch < run.plan.epochs and not _out_of_patience(run):
                 started = time.perf_counter()
                 trained = _one_epoch(run, engine)
-                judged = _held_out_terms(run)
-                if not _finite(trained, judged):
+                judged = _judge(run)
+                if not _finite(trained, None if judged is None else judged.terms):
                     _restart(run, good)
                     continue
                 run.epoch += 1
@@ -168,7 +172,7 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
                         "learning_rate": _rate(run, run.epoch / run.plan.epochs),
                         "seconds": time.perf_counter() - started,
                         "train": trained,
-                        "held_out": judged,
+                        "held_out": None if judged is None else judged.terms,
                     }
                 )
                 if _notify(callbacks, "on_epoch_end", run):
@@ -210,22 +214,46 @@ def _one_epoch(run: Run, engine: Eager) -> dict[str, float]:
     return sums
 
 
+class Judgement(NamedTuple):
+    """What the held-out rows say of one epoch."""
+
+    terms: dict[str, float]
+    """The mean loss and its terms."""
+    losses: Tensor
+    """(n,) the loss of each row."""
+
+
 @torch.no_grad()
-def _held_out_terms(run: Run) -> dict[str, float] | None:
-    """Return the loss and its terms on held-out rows, with the same noise every time and without penalties; None without."""
+def _judge(run: Run) -> Judgement | None:
+    """Judge the model on held-out rows, with the same noise every time and without penalties; None when there are none."""
     rows = run.data.held_out
     if rows is None:
         return None
     run.model.eval()
     rng = generator(run.seed, -1, run.model)
-    total, sums = 0.0, {}
+    total, sums, losses = 0.0, {}, []
     for index in chunks(len(rows), chunk_rows(run.model.layout.size)):
         batch = gather(rows, index, run.data.held_out_weight, run.data.cells, run.model)
         # The progress is 1 throughout: what is compared between epochs is the objective training ends with.
-        for name, value in average(run.model.terms(batch, rng, 1.0), batch.weight).items():
+        terms = run.model.terms(batch, rng, 1.0)
+        for name, value in average(terms, batch.weight).items():
             sums[name] = sums.get(name, 0.0) + value.item() * len(batch.x)
+        losses.append(torch.stack([values.expand(len(batch.x)) for values in terms.values()]).sum(0))
         total += float(len(batch.x) if batch.weight is None else batch.weight.sum())
-    return {name: value / max(total, 1e-30) for name, value in sums.items()}
+    return Judgement({name: value / max(total, 1e-30) for name, value in sums.items()}, torch.cat(losses).cpu())
+
+
+def _cap(judged: Judgement | None) -> float:
+    """Return the most that one held-out row may count: fifty interquartile ranges above the median, before training.
+
+    Where a row lies forty deviations away from the others, its loss alone would choose the epoch.
+    """
+    if judged is None:
+        return math.inf
+    low, median, high = torch.quantile(
+        judged.losses[:1_000_000].double(), torch.tensor([0.25, 0.5, 0.75]).double()
+    ).tolist()
+    return median + 50 * (high - low)
 
 
 def _out_of_patience(run: Run) -> bool:
@@ -233,8 +261,13 @@ def _out_of_patience(run: Run) -> bool:
     return run.plan.patience is not None and run.data.held_out is not None and waited >= run.plan.patience
 
 
-def _keep_if_best(run: Run, judged: dict[str, float] | None) -> None:
-    loss = -float(run.epoch) if judged is None else judged["loss"]  # nothing to judge by: the latest is the best
+def _keep_if_best(run: Run, judged: Judgement | None) -> None:
+    """Keep these weights if their held-out loss is the lowest so far, where no row counts more than ``run.cap``."""
+    if judged is None:
+        loss = -float(run.epoch)  # nothing to judge by: the latest is the best
+    else:
+        capped, weight = judged.losses.double().clamp(max=run.cap), run.data.held_out_weight
+        loss = float(capped.mean() if weight is None else weight.double() @ capped / weight.double().sum())
     if not loss >= run.best_loss or not run.best:  # not a number is never the best for long
         run.best_loss, run.history.best_epoch = loss, run.epoch
         run.best = {name: value.clone() for name, value in run.model.state_dict().items()}

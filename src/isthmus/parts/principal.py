@@ -27,10 +27,8 @@ class Principal(NamedTuple):
     spread: Tensor
     """(d,) standard deviation of each number, over the rows in which it was observed."""
 
-    @property
-    def total(self) -> float:
-        """The variance of all d numbers together."""
-        return float(self.spread.double().square().sum())
+    total: float
+    """The variance of all d numbers together, a gap counting as the mean: what ``variances`` are shares of."""
 
     def leading(self, k: int) -> Principal:
         return self._replace(directions=self.directions[:k], variances=self.variances[:k])
@@ -59,12 +57,14 @@ def principal(
     if width <= EXACT_WIDTH:
         scatter, rows = _scatter(chunks, mean)
         covariance, squares = scatter / max(rows, 1.0), scatter.diagonal()
+        total = float(covariance.trace())
         values, vectors = torch.linalg.eigh(covariance)
         directions, variances = vectors.flip(1).T[:k], values.flip(0)[:k].clamp(min=0)
     else:
-        directions, variances, squares = _randomised(chunks, mean, k, rng)
+        directions, variances, squares, rows = _randomised(chunks, mean, k, rng)
+        total = float(squares.sum() / max(rows, 1.0))
     spread = (squares.clamp(min=0) / seen.clamp(min=1e-30)).sqrt()
-    return Principal(mean.float(), _fix_signs(directions).float(), variances.float(), spread.float())
+    return Principal(mean.float(), _fix_signs(directions).float(), variances.float(), spread.float(), total)
 
 
 def _mean(chunks: Callable[[], Iterable[Chunk]], width: int) -> tuple[Tensor, Tensor]:
@@ -97,7 +97,7 @@ def _scatter(chunks: Callable[[], Iterable[Chunk]], mean: Tensor) -> tuple[Tenso
 
 def _randomised(
     chunks: Callable[[], Iterable[Chunk]], mean: Tensor, k: int, rng: torch.Generator, passes: int = 4
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, float]:
     """Subspace iteration: multiply a random basis by the covariance a few times, orthonormalising between (Halko 2011)."""
     width = len(mean)
     basis = torch.randn(width, min(k + 16, width), generator=rng, dtype=torch.float64)
@@ -113,7 +113,7 @@ def _randomised(
         if step == passes - 1:  # Rayleigh-Ritz: rotate the basis to the axes of the covariance within it
             values, vectors = torch.linalg.eigh(basis.T @ product / max(rows, 1.0))
             basis = basis @ vectors.flip(1)
-            return basis.T[:k], values.flip(0)[:k].clamp(min=0), squares
+            return basis.T[:k], values.flip(0)[:k].clamp(min=0), squares, rows
         basis = product
     raise ValueError("passes must be at least 1")
 
