@@ -200,3 +200,18 @@ def test_a_checkpoint_of_other_weights_is_refused(digits: np.ndarray, tmp_path) 
         ist.Autoencoder(**SETTINGS, max_epochs=2, callbacks=[checkpoint]).fit(
             digits, sample_weight=np.arange(len(digits))
         )
+
+
+def test_one_stray_held_out_row_does_not_choose_the_epoch() -> None:
+    x = torch.randn(400, 5, generator=torch.Generator().manual_seed(0))
+    x[:, 3:] = x[:, :2].square() - 1
+    stray = x[300:].clone()
+    stray[0, 0] = 80.0
+
+    def best_epoch(held_out: torch.Tensor) -> int:
+        torch.manual_seed(0)
+        model = Model(Parts(ist.MLP(hidden=(32,)), ist.Plain(), ist.SquaredError()), Layout((5,)), 3)
+        settings = plan(300, max_epochs=12, early_stopping=False)
+        return train(Run(model, Data(DenseRows(x[:300]), DenseRows(held_out)), settings, seed=0)).best_epoch
+
+    assert best_epoch(stray) == best_epoch(x[300:])

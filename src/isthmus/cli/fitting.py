@@ -97,7 +97,7 @@ def fit(  # the parameters are the flags: typer reads them off this signature
     else:
         print_text(f"{data.name}: {_size(ae, X)}", "bold")
         _print_fit(ae, out, found, seconds)
-        print_facts(_places(out, found) | {"next": command("isthmus", "encode", data, "-m", out, "-o", "codes.csv")})
+        print_facts(_places(out, found) | {"next": command("encode", data, "-m", out, "-o", "codes.csv")})
     if ae.history_.stopped == "interrupted":
         raise typer.Exit(Exit.INTERRUPTED)
 
@@ -131,8 +131,8 @@ def demo(
     print_facts(
         _places(out, found)
         | {
-            "next": command("isthmus", "encode", out / "digits.npy", "-m", out, "-o", "codes.csv"),
-            "then": "isthmus fit YOUR-DATA.csv -o my-model",
+            "next": command("encode", out / "digits.npy", "-m", out, "-o", "codes.csv"),
+            "then": command("fit", "YOUR-DATA.csv", "-o", "my-model"),
         }
     )
 

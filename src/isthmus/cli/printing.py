@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,9 +79,12 @@ def _show(what: RenderableType) -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def command(*words: str | Path) -> str:
-    """Return a command as it can be typed."""
-    return shlex.join(str(word) for word in words)
+def command(verb: str, *words: str | Path) -> str:
+    """Return a command as it can be typed here: by the path of the program where the shell would not find its name."""
+    called, program = Path(sys.argv[0]), ["isthmus"]
+    if not shutil.which("isthmus"):
+        program = [os.path.relpath(called)] if called.name == "isthmus" else ["python", "-m", "isthmus"]
+    return shlex.join([*program, verb, *(str(word) for word in words)])
 
 
 def blank() -> None:

@@ -78,7 +78,7 @@ def info(
     print_text("Settings", "bold")
     print_facts({name: setting_text(value) for name, value in ae.settings_.items()})
     blank()
-    print_facts({"next": command("isthmus", "encode", "DATA", "-m", model, "-o", "codes.csv")})
+    print_facts({"next": command("encode", "DATA", "-m", model, "-o", "codes.csv")})
 
 
 def variants(json: Json = False) -> None:
