@@ -53,12 +53,12 @@ def layer(module: str) -> int:
     raise AssertionError(f"{module} stands in no layer; say in LAYERS where it belongs")
 
 
-def imports(module: str, file: Path, everywhere: bool = True) -> set[str]:
-    """Return the modules of the house that ``module`` imports; at its top only, unless ``everywhere``."""
+def imports(module: str, file: Path) -> set[str]:
+    """Return the modules of the house that ``module`` imports: anywhere, for types too, so that nothing can hide."""
     tree = ast.parse(file.read_text())
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     found = set()
-    for node in ast.walk(tree) if everywhere else tree.body:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -84,7 +84,7 @@ def test_mathematics_and_data_do_not_know_each_other() -> None:
 
 
 def test_there_are_no_cycles() -> None:
-    graph = {module: imports(module, file, everywhere=False) for module, file in MODULES.items() if module != "isthmus"}
+    graph = {module: imports(module, file) for module, file in MODULES.items() if module != "isthmus"}
     done: set[str] = set()
 
     def visit(module: str, path: tuple[str, ...]) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 import isthmus as ist
 from isthmus.apps.page import number
-from isthmus.apps.report import Report, percent, report
+from isthmus.apps.report import Report, report
+from isthmus.apps.words import percent
 from isthmus.errors import DataError
 
 

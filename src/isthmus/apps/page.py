@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from isthmus.apps.displays import PALETTE, ReconstructionDisplay, picture, rivals
-from isthmus.apps.report import percent, plain
+from isthmus.apps.words import percent, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from isthmus.apps.displays import BaselineDisplay, CodeMapDisplay, LearningCurveDisplay
     from isthmus.apps.evidence import Pair
-    from isthmus.apps.report import Report
 
 MOST_COLUMNS = 60
 """More columns of a table than these are left to report.json."""
@@ -31,7 +31,29 @@ class Drawable(Protocol):
     def plot(self, ax: Axes | None = None) -> Any: ...
 
 
-def render(report: Report) -> str:
+class Facts(Protocol):
+    """What a page shows: the fields of a report."""
+
+    @property
+    def data(self) -> dict[str, Any]: ...
+    @property
+    def scores(self) -> dict[str, Any]: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    @property
+    def typical(self) -> tuple[Pair, ...]: ...
+    @property
+    def worst(self) -> tuple[Pair, ...]: ...
+    @property
+    def baseline(self) -> BaselineDisplay: ...
+    @property
+    def curves(self) -> tuple[LearningCurveDisplay, ...]: ...
+    @property
+    def code_map(self) -> CodeMapDisplay | None: ...
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def render(report: Facts) -> str:
     """Return the page of a report."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -115,7 +137,7 @@ def _themed(text: str, name: str, label: str) -> str:
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
-def _figures(report: Report) -> dict[str, str]:
+def _figures(report: Facts) -> dict[str, str]:
     """Draw every plot of the page."""
     figures = {
         "baseline": svg(report.baseline, "baseline", "squared error of the model, PCA and the mean", (4.2, 1.15))
@@ -131,7 +153,7 @@ def _figures(report: Report) -> dict[str, str]:
     return figures
 
 
-def _pictures(report: Report) -> dict[str, list[dict[str, Any]]]:
+def _pictures(report: Facts) -> dict[str, list[dict[str, Any]]]:
     """Return originals and reconstructions as PNG data URIs, for images only."""
     if report.data["kind"] != "images":
         return {}

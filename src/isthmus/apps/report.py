@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,8 @@ import numpy as np
 from isthmus.apps.displays import BaselineDisplay, CodeMapDisplay, LearningCurveDisplay
 from isthmus.apps.evidence import Evidence, Pair, gather_evidence, typical_and_worst
 from isthmus.apps.health import Finding, compared, examine
+from isthmus.apps.page import render
+from isthmus.apps.words import percent, plain
 from isthmus.atomic import written_whole
 from isthmus.errors import DataError
 
@@ -83,8 +83,6 @@ class Report:
 
     def to_html(self) -> str:
         """Return the page: one file, no outside request, light and dark."""
-        from isthmus.apps.page import render  # jinja2 and matplotlib, for those who look
-
         return render(self)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -163,32 +161,6 @@ def summarise(ae: Autoencoder, findings: list[Finding]) -> str:
     if not warnings:
         sentences.append("Nothing about its health asks for attention.")
     return " ".join(sentences)
-
-
-def percent(value: float | None) -> str:
-    """Write a share so that 99.98 % does not read as 100 %."""
-    if value is None:
-        return "–"
-    if value in (0, 1):
-        return f"{value:.0%}"
-    return f"{value:.2%}" if abs(value) >= 0.995 else f"{value:.1%}"
-
-
-def plain(value: Any) -> Any:
-    """Return ``value`` as strict JSON data: no numpy, no NaN, dates as text."""
-    if isinstance(value, dict):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, datetime):
-        return str(value).removesuffix(" 00:00:00")
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def _against(ae: Autoencoder) -> str:

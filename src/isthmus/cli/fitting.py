@@ -181,7 +181,7 @@ def _places(out: Path, found: Report | None) -> dict[str, str]:
 
 
 def _facts(ae: Autoencoder, out: Path, found: Report | None, X: Any, seconds: float) -> dict[str, Any]:
-    from isthmus.apps.report import plain
+    from isthmus.apps.words import plain
 
     return plain(
         {

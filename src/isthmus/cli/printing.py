@@ -56,7 +56,7 @@ def print_facts(facts: dict[str, str]) -> None:
 
 def print_scores(scores: dict[str, Any], labels: dict[str, str]) -> None:
     """Print how good the model is, beside PCA and the mean."""
-    from isthmus.apps.report import percent
+    from isthmus.apps.words import percent
 
     has_labels = scores["model"]["accuracy"] is not None
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
