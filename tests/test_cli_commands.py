@@ -314,3 +314,22 @@ def test_an_interrupted_training_is_saved_and_ends_with_130(
     monkeypatch.setattr(ProgressBar, "on_epoch_end", interrupt)
     assert run("fit", trained.data, "-o", tmp_path / "m", "--gaps", "?", *QUICK) == Exit.INTERRUPTED
     assert load(tmp_path / "m").history_.stopped == "interrupted"
+
+
+def test_the_input_is_never_written_over(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own.csv"
+    own.write_bytes(trained.data.read_bytes())
+    before = own.read_bytes()
+    for verb in ("encode", "reconstruct"):
+        assert main([verb, str(own), "-m", str(trained.model), "-o", str(own)]) == 3
+    assert own.read_bytes() == before
+    assert "is the input; give -o another name" in capsys.readouterr().err
+
+
+def test_a_read_only_file_is_not_replaced(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    precious = tmp_path / "precious.csv"
+    precious.write_text("1,2,3")
+    precious.chmod(0o444)
+    assert main(["encode", str(trained.data), "-m", str(trained.model), "-o", str(precious)]) == 3
+    assert precious.read_text() == "1,2,3"
+    assert "is read-only" in capsys.readouterr().err

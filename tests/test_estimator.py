@@ -526,3 +526,59 @@ def test_the_end_of_a_series_is_held_out_without_overlap() -> None:
     assert ae.held_out_.tolist() == list(range(windows - len(ae.held_out_), windows))
     short = ist.Autoencoder(latent_dim=2, **QUICK).fit(ist.Series(np.sin(np.arange(150.0) / 9), length=96))
     assert len(short.held_out_) == 0
+
+
+# -- what newcomers try
+
+
+def test_a_grid_search_needs_no_scorer(digits: np.ndarray) -> None:
+    search = GridSearchCV(ist.variational(latent_dim=2, **QUICK), {"bottleneck__beta": [1, 4]}, cv=2).fit(digits[:200])
+    assert search.best_params_["bottleneck__beta"] in (1, 4)
+
+
+def test_tables_joined_from_pieces_are_learned() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": np.arange(40.0) ** 0.5, "b": ["x", "y"] * 20, "c": np.arange(40.0) % 7})
+    joined = pd.concat([frame, frame], ignore_index=True)
+    ae = ist.Autoencoder(latent_dim=2, **QUICK).fit(joined)
+    assert list(ae.reconstruct(joined)["b"].unique()) != []
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"penalties": ist.L1(-1.0)}, r"L1\(weight=-1.0\) must be a number of at least 0"),
+        ({"bottleneck": ist.Gaussian(beta=-1)}, r"Gaussian\(beta=-1\)"),
+        ({"corruptions": ist.GaussianNoise(float("nan"))}, r"GaussianNoise\(sigma=nan\)"),
+        ({"callbacks": [print]}, "has none of the methods on_train_begin"),
+    ],
+    ids=str,
+)
+def test_parts_that_make_no_sense_are_refused(settings, sentence: str, digits: np.ndarray) -> None:
+    with pytest.raises(SettingError, match=sentence):
+        ist.Autoencoder(latent_dim=2, **QUICK, **settings).fit(digits)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_a_sentence(digits: np.ndarray) -> None:
+    with pytest.raises(SettingError, match="torch sees no GPU here"):
+        ist.Autoencoder(latent_dim=2, device="cuda", **QUICK).fit(digits)
+
+
+def test_numbers_too_large_to_square_are_a_sentence(digits: np.ndarray) -> None:
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(DataError, match="cannot be squared in float64; divide the data by a power of ten"),
+    ):
+        ist.Autoencoder(latent_dim=2, **QUICK).fit(digits * 1e200)
+
+
+def test_a_path_is_no_data() -> None:
+    with pytest.raises(DataError, match=r"read it first: isthmus.read\('table.csv'\)"):
+        ist.Autoencoder(**QUICK).fit("table.csv")
+
+
+def test_read_only_arrays_are_accepted_in_silence(digits: np.ndarray) -> None:
+    X = digits.astype(np.float32)
+    X.setflags(write=False)
+    ist.Autoencoder(latent_dim=2, scale="none", **QUICK).fit(X)

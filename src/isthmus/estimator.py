@@ -45,7 +45,7 @@ from isthmus.resolution import (
     resolve_shortcut,
 )
 from isthmus.scores import Floor, held_out_losses, judge_floor, score
-from isthmus.training import NO_DATA, Data, Run, generator, train
+from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, train
 
 FEWEST_TO_HOLD_OUT = 20
 """With fewer rows than this none are held out: what a row or two say is noise."""
@@ -269,6 +269,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if self.verbose not in (True, False, "auto"):
             raise SettingError(f"verbose={self.verbose!r} must be True, False or 'auto'.")
         own = self.callbacks if isinstance(self.callbacks, (list, tuple)) else [self.callbacks]
+        for callback in own:
+            if not any(hasattr(callback, moment) for moment in MOMENTS):
+                raise SettingError(
+                    f"The callback {callback!r} has none of the methods {', '.join(MOMENTS)}; give it one."
+                )
         return [*own, ProgressBar()] if self.verbose else [*own]
 
     def _held_out_losses(self, run: Run) -> np.ndarray | None:
@@ -312,6 +317,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             return -torch.stack(list(self.model_.terms(Batch(x, observed, cells)).values())).sum(0)
 
         return map_rows(score_chunk, rows, self.model_)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean of :meth:`score_samples`, so that grid search has something to raise."""
+        return float(self.score_samples(X).mean())
 
     def reconstruction_error(self, X: Any, by: str = "sample") -> np.ndarray:
         """Return the reconstruction term in scaled units: per sample (n,), or ``by="column"`` per cell.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from isthmus import data
-from isthmus.errors import ModelFileError
+from isthmus.errors import ModelFileError, SettingError
 from isthmus.history import History
 from isthmus.model import Model, Parts
 from isthmus.parts.networks import Modules
@@ -89,7 +89,7 @@ def restore(autoencoder: Any, saved: Saved) -> None:
         raise ModelFileError(
             "the weights in model.safetensors do not fit the settings in config.json; copy the model again."
         ) from error
-    autoencoder.model_ = model.eval().to(resolve_device(autoencoder.device))
+    autoencoder.model_ = model.eval().to(_device(autoencoder))
     autoencoder.codec_ = codec
     autoencoder.principal_ = Principal(
         weights["principal.mean"],
@@ -110,6 +110,14 @@ def restore(autoencoder: Any, saved: Saved) -> None:
     autoencoder.scores_ = metrics["scores"]
     autoencoder.floor_ = None if metrics["floor"] is None else Floor(**metrics["floor"])
     autoencoder.history_ = History(epochs=saved.history, **metrics["training"])
+
+
+def _device(autoencoder: Any) -> torch.device:
+    """Return the device the model was saved for, or the CPU where there is none."""
+    try:
+        return resolve_device(autoencoder.device)
+    except SettingError:
+        return torch.device("cpu")
 
 
 def model_card(autoencoder: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ def check_input(estimator: Any, X: Any, reset: bool) -> Any:
     Gaps (NaN) pass, infinities do not. Two-dimensional arrays follow scikit-learn's checks to the letter; tables, images
     and series are checked by their codec.
     """
+    if isinstance(X, (str, Path)):
+        raise DataError(f"{str(X)!r} is a path, not data; read it first: isthmus.read({str(X)!r}).")
+    if hasattr(X, "collect") and hasattr(X, "collect_schema"):
+        raise DataError("a lazy frame holds no rows yet; call .collect() on it first.")
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu()
         X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()

@@ -66,13 +66,23 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
             f"{type(reconstruction).__name__} compares probabilities in [0, 1], which scale={settings['scale']!r} does not "
             f"give; use scale='auto'."
         )
-    return Parts(
+    parts = Parts(
         network.resolve(layout.shape, n_rows),
         bottleneck,
         reconstruction,
         _several(settings["corruptions"], "corruptions", Corruption),
         _several(settings["penalties"], "penalties", Penalty),
     )
+    for part in (parts.bottleneck, parts.reconstruction, *parts.corruptions, *parts.penalties):
+        _refuse_negative(part)
+    return parts
+
+
+def _refuse_negative(part: Part) -> None:
+    """Weights, noise levels and scales of the house's own parts are never negative."""
+    for name, value in part.get_params(deep=False).items():
+        if type(part).__module__.startswith("isthmus.") and isinstance(value, (int, float)) and not value >= 0:
+            raise SettingError(f"{type(part).__name__}({name}={value!r}) must be a number of at least 0.")
 
 
 def needs_unit_range(setting: Any) -> bool:
@@ -112,8 +122,8 @@ def refuse_copying(latent_dim: int, parts: Parts, layout: Layout, settings: dict
         return
     if layout.size == 1:
         raise SettingError(
-            "There is one number to a sample (n_features = 1), which no code can be smaller than; give data with more columns "
-            "that vary."
+            "There is one number to a sample (n_features = 1), which no code can be smaller than; give more columns that vary "
+            "(constant ones, identifiers and columns of gaps do not count)."
         )
     raise SettingError(
         f"latent_dim={latent_dim} is not smaller than the {layout.size} input numbers of a sample (n_features = "
@@ -142,9 +152,12 @@ def resolve_device(setting: str | torch.device) -> torch.device:
     if setting == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(setting)
+        device = torch.device(setting)
     except RuntimeError as error:
         raise SettingError(f"device={setting!r} is not known to torch; use 'auto', 'cpu' or 'cuda'.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingError(f"device={setting!r}: torch sees no GPU here; use 'auto' or 'cpu'.")
+    return device
 
 
 def resolve_engine(setting: str) -> str:

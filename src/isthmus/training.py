@@ -130,6 +130,9 @@ class Run:
         self.optimizer = Adam(self.model.named_parameters(), self.plan.weight_decay)
 
 
+MOMENTS = ("on_train_begin", "on_epoch_end", "on_train_end")
+
+
 class Callback(Protocol):
     """What may listen to a training: any of these methods; ``on_epoch_end`` may return True to stop."""
 

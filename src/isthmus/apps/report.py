@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from isthmus.apps.displays import BaselineDisplay, CodeMapDisplay, LearningCurveDisplay
 from isthmus.apps.evidence import Evidence, Pair, gather_evidence, typical_and_worst
@@ -108,6 +109,7 @@ def report(ae: Autoencoder, X: Any = None, y: Any = None, y_name: str | None = N
 
     >>> ist.report(ae, X).save("report.html")  # doctest: +SKIP
     """
+    check_is_fitted(ae)
     evidence = None if X is None else gather_evidence(ae, X)
     if evidence is not None and y is not None and len(y) != evidence.total:
         raise DataError(f"y has {len(y)} values, but X has {evidence.total} rows; give one value a row.")

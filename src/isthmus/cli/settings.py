@@ -34,7 +34,7 @@ class Choices(NamedTuple):
 def choose(config: Path | None, flags: dict[str, Any], options: Sequence[str]) -> Choices:
     """Merge the configuration file and the flags, and check every name and value."""
     written = {} if config is None else _read_config(config)
-    own = {str(key): value for key, value in written.pop("options", {}).items()}
+    own = {str(key): value for key, value in (written.pop("options", {}) | written.pop("option", {})).items()}
     own |= dict(_split_option(option) for option in options)
     merged = written | {name: value for name, value in flags.items() if value is not None}
     known = ("variant", "checkpoint", *READING, *_PARSERS)

@@ -39,6 +39,10 @@ class Series:
     length: int = 96
     step: int = 1
 
+    def __post_init__(self) -> None:
+        if self.length < 1 or self.step < 1:
+            raise DataError(f"Series(length={self.length}, step={self.step}): both must be at least 1.")
+
     def __len__(self) -> int:
         """The number of windows."""
         return max(0, (len(self.values) - self.length) // self.step + 1)

@@ -176,6 +176,8 @@ def column(label: Any, series: Any) -> Column:
     else:
         native, categories_dtype = _native_dtype(series)
         raw = _arrow(label, series)
+    if isinstance(raw, pa.ChunkedArray):  # joined tables come in pieces
+        raw = raw.unify_dictionaries().combine_chunks()
     if isinstance(raw, pa.ChunkedArray):
         raise DataError(f"column {str(label)!r} holds more than 2 GiB of text; leave it out.")
     categories = None
@@ -187,7 +189,7 @@ def column(label: Any, series: Any) -> Column:
     )
 
 
-def _arrow(label: Any, series: nw.Series) -> pa.Array:
+def _arrow(label: Any, series: nw.Series) -> pa.Array | pa.ChunkedArray:
     try:
         return series.to_arrow()
     except (pa.ArrowException, TypeError, ValueError) as error:

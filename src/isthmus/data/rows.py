@@ -30,6 +30,8 @@ class DenseRows:
     """Samples held as one float32 tensor (n, *shape), and a mask of the same shape where cells are missing."""
 
     def __init__(self, x: np.ndarray | Tensor, observed: np.ndarray | Tensor | None = None) -> None:
+        if isinstance(x, np.ndarray) and not x.flags.writeable:
+            x = x.copy()  # torch has no read-only tensors, and warns
         self.x = torch.as_tensor(x, dtype=torch.float32)
         self.observed = None if observed is None else torch.as_tensor(observed, dtype=torch.bool)
 

@@ -57,6 +57,10 @@ def learn_scaling(X: np.ndarray, scale: Scale) -> Scaling:
         squares += np.nansum(np.square(np.asarray(X[rows], np.float64) - mean), axis=0)
     variance = np.where(seen, squares / np.maximum(count, 1), np.nan)
     size = np.fmax(np.abs(low), np.abs(high))
+    if not np.isfinite(variance[seen]).all():
+        raise DataError(
+            f"numbers as large as {np.nanmax(size):.2g} cannot be squared in float64; divide the data by a power of ten first."
+        )
     if scale == "common":
         return Scaling(mean, guard(np.sqrt(np.nanmean(variance)), np.nanmax(size)))
     return Scaling(mean, guard(np.sqrt(variance), size))

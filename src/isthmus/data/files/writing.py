@@ -53,6 +53,8 @@ def check_writable(path: str | os.PathLike[str], container_kind: str) -> None:
         raise DataError(f"there is no folder {str(parent)!r} to write {Path(path).name!r} into; make it first.")
     if not os.access(parent, os.W_OK):
         raise DataError(f"the folder {str(parent)!r} may not be written to; choose another.")
+    if Path(path).is_file() and not Path(path).stat().st_mode & 0o222:  # root may write anything, but should not
+        raise DataError(f"{str(path)!r} is read-only; give another name, or make it writable first.")
     if suffix == "a folder" and Path(path).is_file():
         raise DataError(f"{str(path)!r} is a file; give the name of a folder for the pictures.")
     if suffix != "a folder" and Path(path).is_dir():
