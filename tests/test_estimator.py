@@ -19,6 +19,7 @@ from torch import nn
 import isthmus as ist
 from isthmus.catalogue import VARIANTS
 from isthmus.errors import DataError, SettingError
+from isthmus.scores import judge_floor
 
 QUICK = {"max_epochs": 3, "random_state": 0, "verbose": False}
 
@@ -582,3 +583,27 @@ def test_read_only_arrays_are_accepted_in_silence(digits: np.ndarray) -> None:
     X = digits.astype(np.float32)
     X.setflags(write=False)
     ist.Autoencoder(latent_dim=2, scale="none", **QUICK).fit(X)
+
+
+def test_the_floor_is_judged_by_what_is_saved_beyond_doubt() -> None:
+    rng = np.random.default_rng(0)
+    linear = rng.gamma(2.0, size=500)
+    better, same, worse = 0.5 * linear, linear + 0.3 * rng.normal(size=500), 1.5 * linear
+    assert judge_floor(linear, better).kept
+    assert not judge_floor(linear, worse).kept
+    gain, error = judge_floor(linear, same)[1:]
+    assert error is not None
+    assert abs(gain) < 3 * error
+    stray = better.copy()
+    stray[0] += 5000.0  # one row that says nothing about the others
+    assert judge_floor(linear, stray).kept
+    stray[:20] += 5000.0  # a kind of row that the network does not understand
+    assert not judge_floor(linear, stray).kept
+
+
+def test_a_weighted_floor_equals_that_of_repeated_rows() -> None:
+    rng = np.random.default_rng(0)
+    linear, trained, weight = rng.random(50), rng.random(50), rng.integers(1, 4, 50)
+    weighted = judge_floor(linear, trained, torch.from_numpy(weight.astype(np.float32)))
+    repeated = judge_floor(np.repeat(linear, weight), np.repeat(trained, weight))
+    assert weighted.gain == pytest.approx(repeated.gain)

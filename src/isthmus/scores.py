@@ -17,6 +17,7 @@ from isthmus.model import Model
 from isthmus.parts.principal import Principal
 from isthmus.parts.step import Batch
 from isthmus.threads import threads_for
+from isthmus.training import most_one_row_may_count
 
 RIVALS = ("model", "pca", "mean")
 
@@ -42,17 +43,30 @@ def held_out_losses(model: Model, rows: Rows, cells: Tensor | None, rng: torch.G
 
 
 def judge_floor(linear: np.ndarray, trained: np.ndarray, weight: Tensor | None = None) -> Floor:
-    """Keep the network only when what it saves on held-out rows exceeds the standard error of that saving.
+    """Keep the network when what it saves on held-out rows exceeds the standard error of that saving.
 
-    The same rows have chosen the epoch, so the saving is a little flattered; the error bar is there to absorb that.
+    Where stray rows make that error large, it is also kept when it saves beyond doubt with no row counting more than fifty
+    interquartile ranges, and is not worse beyond doubt with strays in full. The same rows have chosen the epoch, so the
+    saving is a little flattered; the error bar is there to absorb that.
     """
+    share = np.full(len(linear), 1 / len(linear)) if weight is None else weight.double().numpy() / float(weight.sum())
+    gain, error = _saving(linear, trained, share)
+    if error is None or gain > error:
+        return Floor(error is not None, gain, error)
+    cap = most_one_row_may_count(torch.from_numpy(linear))
+    usual, usual_error = _saving(np.minimum(linear, cap), np.minimum(trained, cap), share)
+    if usual_error is not None and usual > usual_error and gain > -error:
+        return Floor(True, usual, usual_error)
+    return Floor(False, gain, error)
+
+
+def _saving(linear: np.ndarray, trained: np.ndarray, share: np.ndarray) -> tuple[float, float | None]:
+    """Return the mean of linear - trained and its standard error; None for the error of a single row."""
     gains = linear.astype(np.float64) - trained
-    share = np.full(len(gains), 1 / len(gains)) if weight is None else weight.double().numpy() / float(weight.sum())
     gain = float(share @ gains)
     if len(gains) < 2:
-        return Floor(False, gain, None)
-    error = math.sqrt(float(share**2 @ (gains - gain) ** 2) * len(gains) / (len(gains) - 1))
-    return Floor(gain > error, gain, error)
+        return gain, None
+    return gain, math.sqrt(float(share**2 @ (gains - gain) ** 2) * len(gains) / (len(gains) - 1))
 
 
 def score(model: Model, rows: Rows, floor: Principal, held_out: bool, weight: Tensor | None = None) -> dict[str, Any]:

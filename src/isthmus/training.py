@@ -154,7 +154,7 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     with torch.random.fork_rng(own), threads_for(run.model, run.plan.batch_size, passes=3):
         if run.epoch == 0:
             judged = _judge(run)
-            run.cap = _cap(judged)
+            run.cap = math.inf if judged is None else most_one_row_may_count(judged.losses)
             _keep_if_best(run, judged)
         _notify(callbacks, "on_train_begin", run)
         good = _snapshot(run)
@@ -246,16 +246,13 @@ def _judge(run: Run) -> Judgement | None:
     return Judgement({name: value / max(total, 1e-30) for name, value in sums.items()}, torch.cat(losses).cpu())
 
 
-def _cap(judged: Judgement | None) -> float:
-    """Return the most that one held-out row may count: fifty interquartile ranges above the median, before training.
+def most_one_row_may_count(losses: Tensor) -> float:
+    """Return fifty interquartile ranges above the median of the losses of an untrained model.
 
-    Where a row lies forty deviations away from the others, its loss alone would choose the epoch.
+    Where a row lies forty deviations away from the others, its loss alone would choose the epoch, and judge the network.
     """
-    if judged is None:
-        return math.inf
-    low, median, high = torch.quantile(
-        judged.losses[:1_000_000].double(), torch.tensor([0.25, 0.5, 0.75]).double()
-    ).tolist()
+    quarters = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    low, median, high = torch.quantile(losses[:1_000_000].double(), quarters).tolist()
     return median + 50 * (high - low)
 
 
