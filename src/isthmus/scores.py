@@ -20,6 +20,7 @@ from isthmus.threads import threads_for
 from isthmus.training import most_one_row_may_count
 
 RIVALS = ("model", "pca", "mean")
+FEW_HELD_OUT = 100
 
 
 class Floor(NamedTuple):
@@ -43,19 +44,20 @@ def held_out_losses(model: Model, rows: Rows, cells: Tensor | None, rng: torch.G
 
 
 def judge_floor(linear: np.ndarray, trained: np.ndarray, weight: Tensor | None = None) -> Floor:
-    """Keep the network when what it saves on held-out rows exceeds the standard error of that saving.
+    """Keep the network when what it saves on held-out rows exceeds the standard error of that saving, or twice that.
 
+    Twice where fewer than 100 rows are held out: the same rows have chosen the epoch, and few rows flatter their choice more.
     Where stray rows make that error large, it is also kept when it saves beyond doubt with no row counting more than fifty
-    interquartile ranges, and is not worse beyond doubt with strays in full. The same rows have chosen the epoch, so the
-    saving is a little flattered; the error bar is there to absorb that.
+    interquartile ranges, and is not worse beyond doubt with strays in full.
     """
+    errors = 1 if len(linear) >= FEW_HELD_OUT else 2
     share = np.full(len(linear), 1 / len(linear)) if weight is None else weight.double().numpy() / float(weight.sum())
     gain, error = _saving(linear, trained, share)
-    if error is None or gain > error:
+    if error is None or gain > errors * error:
         return Floor(error is not None, gain, error)
     cap = most_one_row_may_count(torch.from_numpy(linear))
     usual, usual_error = _saving(np.minimum(linear, cap), np.minimum(trained, cap), share)
-    if usual_error is not None and usual > usual_error and gain > -error:
+    if usual_error is not None and usual > errors * usual_error and gain > -error:
         return Floor(True, usual, usual_error)
     return Floor(False, gain, error)
 
