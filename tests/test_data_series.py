@@ -80,7 +80,6 @@ def test_windows_may_be_encoded_directly():
     ("series", "message"),
     [
         (Series(values(5), length=8), "5 points, fewer than one window of length=8"),
-        (Series(values(), length=0), "length=0"),
         (Series(np.full(9, np.inf), length=2), "infinity"),
         (Series(np.zeros((3, 3, 3)), length=2), "shape"),
     ],
@@ -88,6 +87,12 @@ def test_windows_may_be_encoded_directly():
 def test_what_cannot_be_cut_is_refused(series, message):
     with pytest.raises(DataError, match=message):
         learn(series)
+
+
+@pytest.mark.parametrize("settings", [{"length": 0}, {"step": 0}, {"length": -4}])
+def test_a_window_of_nothing_is_refused(settings):
+    with pytest.raises(DataError, match="both must be at least 1"):
+        Series(values(), **settings)
 
 
 def test_other_windows_than_learned_are_refused():
