@@ -354,10 +354,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         with torch.inference_mode():
             return self.codec_.decode(self.model_.sample(n, rng).cpu().numpy())
 
-    def is_training_data(self, X: Any) -> bool:
-        """Are these the rows this model was fitted on? Then ``held_out_`` says which of them it has not learned from."""
-        return fingerprint(self._encode(X)) == self.fingerprint_
-
     @property
     def encoder_(self) -> nn.Module:
         """x (B, *shape), scaled -> embedding (B, *z_shape)."""

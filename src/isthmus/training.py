@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -131,14 +131,7 @@ class Run:
 
 
 MOMENTS = ("on_train_begin", "on_epoch_end", "on_train_end")
-
-
-class Callback(Protocol):
-    """What may listen to a training: any of these methods; ``on_epoch_end`` may return True to stop."""
-
-    def on_train_begin(self, run: Run) -> None: ...
-    def on_epoch_end(self, run: Run) -> bool | None: ...
-    def on_train_end(self, run: Run) -> None: ...
+"""What a callback may listen to: a method ``(run)`` for any of these; ``on_epoch_end`` may return True to stop."""
 
 
 def train(run: Run, callbacks: Sequence[object] = ()) -> History:
