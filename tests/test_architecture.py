@@ -24,6 +24,8 @@ LAYERS = [
     (
         "isthmus.data",
         "isthmus.model",
+        "isthmus.components",
+        "isthmus.designs",
         "isthmus.history",
         "isthmus.training",
         "isthmus.engine",
@@ -37,6 +39,7 @@ LAYERS = [
         "isthmus.variants",
         "isthmus.persistence",
         "isthmus.folder",
+        "isthmus.conditions",
         "isthmus.inputs",
         "isthmus.resolution",
         "isthmus.scores",

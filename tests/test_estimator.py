@@ -215,8 +215,14 @@ def test_samples_of_a_variational_autoencoder_look_like_the_data(digits: np.ndar
     samples = ae.sample(7, random_state=0)
     assert samples.shape == (7, 64)
     assert np.array_equal(samples, ae.sample(7, random_state=0))
-    with pytest.raises(SettingError, match="no prior to draw from"):
-        ist.Autoencoder(latent_dim=4, **QUICK).fit(digits).sample(3)
+
+
+def test_a_plain_code_is_sampled_through_a_mixture(digits: np.ndarray) -> None:
+    ae = ist.Autoencoder(latent_dim=4, **QUICK).fit(digits)
+    samples = ae.sample(500, random_state=0)
+    codes, drawn = ae.transform(digits), ae.transform(samples)
+    np.testing.assert_allclose(drawn.mean(0), codes.mean(0), atol=0.25 * codes.std())
+    np.testing.assert_allclose(drawn.std(0), codes.std(0), rtol=0.25)
 
 
 def test_sparse_codes_are_mostly_zero(digits: np.ndarray) -> None:
@@ -312,7 +318,7 @@ def test_an_estimator_survives_clone_and_pickle(digits: np.ndarray) -> None:
         ({"effort": "heroic"}, "choose one of quick, default, thorough"),
         ({"network": "transformer"}, "use 'mlp', 'conv'"),
         ({"network": "conv"}, "needs images"),
-        ({"bottleneck": "bottle"}, "use 'plain', 'gaussian'"),
+        ({"bottleneck": "bottle"}, "use 'plain', 'bare', 'gaussian'"),
         ({"reconstruction": "mixed"}, "is for tables"),
         ({"shortcut": True, "bottleneck": "gaussian"}, "use shortcut='auto'"),
         ({"validation_fraction": 1.0}, "must be at least 0 and below 1"),

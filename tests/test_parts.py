@@ -10,10 +10,11 @@ from torch import nn
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Categorical, Normal, kl_divergence
 
+from isthmus.designs import Composed
 from isthmus.errors import ModelFileError, SettingError
 from isthmus.layout import Block, Layout
-from isthmus.model import Model, Parts
-from isthmus.parts import bottlenecks, networks, reconstructions
+from isthmus.model import Blueprint, Parts
+from isthmus.parts import networks, reconstructions
 from isthmus.parts.bottlenecks import Gaussian, Plain
 from isthmus.parts.corruptions import GaussianNoise, Masking
 from isthmus.parts.networks import MLP, Conv, Modules
@@ -21,7 +22,8 @@ from isthmus.parts.part import Part, from_json, to_json
 from isthmus.parts.penalties import L1
 from isthmus.parts.reconstructions import Bernoulli, Huber, Mixed, SquaredError, cells_of
 from isthmus.parts.reconstructions import Normal as NormalLikelihood
-from isthmus.parts.step import Batch, Step
+from isthmus.parts.step import Batch
+from steps import step_of
 
 FLAT = Layout((6,))
 TABLE = Layout(
@@ -256,12 +258,9 @@ def test_gradients_of_networks_pass_the_numerical_check(network, shape, rng: tor
 
 def test_l1_is_its_weight_times_the_sum_of_absolute_values(rng: torch.Generator) -> None:
     z = torch.randn(4, 3, generator=rng)
-    step = Step(Batch(z), bottlenecks.Code(z, z), z, lambda x: x, lambda z: z)
-    torch.testing.assert_close(L1(0.3)(step), 0.3 * z.abs().sum(1))
+    torch.testing.assert_close(L1(0.3)(step_of(z)), 0.3 * z.abs().sum(1))
     z64 = torch.randn(3, 3, generator=rng, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(
-        lambda z: L1(0.3)(Step(Batch(z), bottlenecks.Code(z, z), z, lambda x: x, lambda z: z)), (z64,)
-    )
+    assert torch.autograd.gradcheck(lambda z: L1(0.3)(step_of(z)), (z64,))
 
 
 def test_gaussian_noise_has_the_standard_deviation_it_was_given(rng: torch.Generator) -> None:
@@ -329,7 +328,7 @@ def test_default_stages_halve_an_image_to_seven_pixels_or_less() -> None:
 def test_a_users_own_modules_stand_in_for_the_network(rng: torch.Generator) -> None:
     encoder, decoder = nn.Sequential(nn.Linear(6, 5), nn.Tanh()), nn.Linear(2, 6)
     parts = Parts(Modules(encoder, decoder), Plain(), SquaredError())
-    model = Model(parts, FLAT, 2)
+    model = Composed(Blueprint(parts, FLAT, 2))
     x = torch.randn(3, 6, generator=rng)
     torch.testing.assert_close(model.encoder.body(x), encoder(x))
     assert model.terms(Batch(x), rng)["reconstruction"].shape == (3,)
@@ -389,15 +388,15 @@ def test_every_part_that_can_be_built_says_what_it_is() -> None:
 # -- the model
 
 
-def every_model() -> list[tuple[Model, Layout]]:
+def every_model() -> list[tuple[Composed, Layout]]:
     flat = [
         Parts(MLP(hidden=(5,)), Plain(), SquaredError(), (GaussianNoise(),), (L1(0.1),)),
         Parts(MLP(hidden=(5,)), Gaussian(), NormalLikelihood(), (Masking(),)),
         Parts(MLP(hidden=(5,)), Gaussian(), Bernoulli()),
     ]
-    models: list[tuple[Model, Layout]] = [(Model(parts, FLAT, 2), FLAT) for parts in flat]
+    models: list[tuple[Composed, Layout]] = [(Composed(Blueprint(parts, FLAT, 2)), FLAT) for parts in flat]
     table = Parts(MLP(hidden=(5,)), Plain(), Mixed(), (Masking(),))
-    return [*models, (Model(table, TABLE, 2, shortcut=True), TABLE)]
+    return [*models, (Composed(Blueprint(table, TABLE, 2, shortcut=True)), TABLE)]
 
 
 @pytest.mark.parametrize(("model", "layout"), every_model(), ids=lambda value: type(value).__name__)
@@ -418,7 +417,7 @@ def test_every_loss_term_moves_when_its_weight_moves(rng: torch.Generator) -> No
 
     def terms(bottleneck, penalty) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        model = Model(Parts(MLP(hidden=(5,)), bottleneck, NormalLikelihood(), (), (penalty,)), FLAT, 2)
+        model = Composed(Blueprint(Parts(MLP(hidden=(5,)), bottleneck, NormalLikelihood(), (), (penalty,)), FLAT, 2))
         return model.terms(Batch(x), torch.Generator().manual_seed(1))
 
     one, two = terms(Gaussian(beta=1.0), L1(0.1)), terms(Gaussian(beta=2.0), L1(0.3))
@@ -429,7 +428,9 @@ def test_every_loss_term_moves_when_its_weight_moves(rng: torch.Generator) -> No
 
 
 def test_scoring_leaves_out_corruptions_and_penalties(rng: torch.Generator) -> None:
-    model = Model(Parts(MLP(hidden=(5,)), Plain(), SquaredError(), (GaussianNoise(9.0),), (L1(9.0),)), FLAT, 2)
+    model = Composed(
+        Blueprint(Parts(MLP(hidden=(5,)), Plain(), SquaredError(), (GaussianNoise(9.0),), (L1(9.0),)), FLAT, 2)
+    )
     x = torch.randn(5, 6, generator=rng)
     terms = model.terms(Batch(x))
     assert list(terms) == ["reconstruction"]
@@ -439,7 +440,7 @@ def test_scoring_leaves_out_corruptions_and_penalties(rng: torch.Generator) -> N
 def test_the_evidence_lower_bound_is_below_the_exact_log_likelihood_of_a_linear_gaussian_model() -> None:
     """x = W z + noise has a known density; minus the loss at beta = 1 bounds it, and the exact posterior reaches it."""
     torch.manual_seed(0)
-    model = Model(Parts(MLP(hidden=()), Gaussian(), NormalLikelihood()), FLAT, 2).double()
+    model = Composed(Blueprint(Parts(MLP(hidden=()), Gaussian(), NormalLikelihood()), FLAT, 2)).double()
     x = torch.randn(4, 6, dtype=torch.float64)
     weight, variance = model.decoder.body[1].weight.detach().clone(), torch.tensor(0.5, dtype=torch.float64)
     nn.init.zeros_(model.decoder.body[1].bias)

@@ -11,10 +11,11 @@ import torch
 
 import isthmus as ist
 from isthmus.data.rows import DenseRows
+from isthmus.designs import Composed
 from isthmus.engine.adam import Adam
 from isthmus.errors import ModelFileError, TrainingError
 from isthmus.layout import Block, Layout
-from isthmus.model import Model, Parts
+from isthmus.model import Blueprint, Parts
 from isthmus.training import Data, Run, one_cycle, plan, train
 
 SETTINGS = {"latent_dim": 3, "random_state": 0, "verbose": False}
@@ -166,7 +167,7 @@ def test_a_rate_beyond_repair_is_named(digits: np.ndarray) -> None:
 def test_a_column_that_overflows_is_named() -> None:
     layout = Layout((3,), tuple(Block("numeric", i, 1, name) for i, name in enumerate(("calm", "wild", "third"))))
     x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1e25, 1.0])
-    model = Model(Parts(ist.MLP(hidden=(4,)), ist.Plain(), ist.Mixed()), layout, 1)
+    model = Composed(Blueprint(Parts(ist.MLP(hidden=(4,)), ist.Plain(), ist.Mixed()), layout, 1))
     with pytest.raises(TrainingError, match="column 'wild'"):
         train(Run(model, Data(DenseRows(x), None), plan(60), seed=0))
 
@@ -210,7 +211,7 @@ def test_one_stray_held_out_row_does_not_choose_the_epoch() -> None:
 
     def best_epoch(held_out: torch.Tensor) -> int:
         torch.manual_seed(0)
-        model = Model(Parts(ist.MLP(hidden=(32,)), ist.Plain(), ist.SquaredError()), Layout((5,)), 3)
+        model = Composed(Blueprint(Parts(ist.MLP(hidden=(32,)), ist.Plain(), ist.SquaredError()), Layout((5,)), 3))
         settings = plan(300, max_epochs=12, early_stopping=False)
         return train(Run(model, Data(DenseRows(x[:300]), DenseRows(held_out)), settings, seed=0)).best_epoch
 

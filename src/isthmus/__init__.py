@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from isthmus.catalogue import VARIANTS
+
 if TYPE_CHECKING:
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from isthmus.data.files import read as read
     from isthmus.data.files import write as write
     from isthmus.estimator import Autoencoder as Autoencoder
+    from isthmus.parts.bottlenecks import Bare as Bare
     from isthmus.parts.bottlenecks import Gaussian as Gaussian
     from isthmus.parts.bottlenecks import Plain as Plain
     from isthmus.parts.corruptions import GaussianNoise as GaussianNoise
@@ -35,22 +38,22 @@ if TYPE_CHECKING:
     from isthmus.parts.reconstructions import Normal as Normal
     from isthmus.parts.reconstructions import SquaredError as SquaredError
     from isthmus.persistence import load as load
-    from isthmus.variants import convolutional as convolutional
-    from isthmus.variants import deep as deep
-    from isthmus.variants import denoising as denoising
-    from isthmus.variants import sparse as sparse
-    from isthmus.variants import vanilla as vanilla
     from isthmus.variants import variant as variant
-    from isthmus.variants import variational as variational
+    from isthmus.variants.noise import denoising as denoising
+    from isthmus.variants.probability import variational as variational
+    from isthmus.variants.reconstruction import convolutional as convolutional
+    from isthmus.variants.reconstruction import deep as deep
+    from isthmus.variants.reconstruction import vanilla as vanilla
+    from isthmus.variants.sparsity import sparse as sparse
 
 __version__ = "0.1.0"
 
 # Where each public name lives. They are imported at first use: `import isthmus` must not cost the import of torch.
 _HOMES = {
     "isthmus.estimator": ("Autoencoder",),
-    "isthmus.variants": ("convolutional", "deep", "denoising", "sparse", "vanilla", "variant", "variational"),
+    "isthmus.variants": ("variant", *(entry.name for entry in VARIANTS)),
     "isthmus.parts.networks": ("MLP", "Conv", "Modules"),
-    "isthmus.parts.bottlenecks": ("Gaussian", "Plain"),
+    "isthmus.parts.bottlenecks": ("Bare", "Gaussian", "Plain"),
     "isthmus.parts.corruptions": ("GaussianNoise", "Masking"),
     "isthmus.parts.reconstructions": ("Bernoulli", "Huber", "Mixed", "Normal", "SquaredError"),
     "isthmus.parts.penalties": ("L1",),
@@ -62,40 +65,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "L1",
-    "MLP",
-    "Autoencoder",
-    "BaselineDisplay",
-    "Bernoulli",
-    "Checkpoint",
-    "CodeMapDisplay",
-    "Conv",
-    "Gaussian",
-    "GaussianNoise",
-    "Huber",
-    "Images",
-    "LearningCurveDisplay",
-    "Masking",
-    "Mixed",
-    "Modules",
-    "Normal",
-    "Plain",
-    "ReconstructionDisplay",
-    "Series",
-    "SquaredError",
-    "convolutional",
-    "deep",
-    "denoising",
-    "load",
-    "read",
-    "report",
-    "sparse",
-    "vanilla",
-    "variant",
-    "variational",
-    "write",
-]
+__all__ = ["load", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll] - the catalogue says which variants there are
 
 
 def __getattr__(name: str) -> Any:

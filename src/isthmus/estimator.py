@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import warnings
-from collections.abc import Iterator
-from numbers import Integral
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -19,32 +16,36 @@ from torch import Tensor, nn
 
 from isthmus import data, persistence
 from isthmus.callbacks import ProgressBar
-from isthmus.chunks import chunk_rows, chunks
+from isthmus.chunks import chunk_rows
+from isthmus.components import principal_of
+from isthmus.conditions import LABELS, Condition
 from isthmus.data.fingerprint import fingerprint
 from isthmus.data.rows import DenseRows, Rows, WindowRows
 from isthmus.errors import DataError, SettingError
-from isthmus.folder import restore, to_saved
+from isthmus.folder import resolved, restore, settings_key, to_saved
 from isthmus.history import History
 from isthmus.inference import map_rows
 from isthmus.inputs import check_input, check_weight
-from isthmus.model import Model
-from isthmus.parts.part import from_json, to_json
-from isthmus.parts.principal import Chunk, Principal, principal
+from isthmus.model import Blueprint
+from isthmus.parts.part import from_json
 from isthmus.parts.reconstructions import cells_of
+from isthmus.parts.samplers import Prior
 from isthmus.parts.step import Batch
 from isthmus.resolution import (
     LARGEST_AUTO,
     given_latent_dim,
-    needs_unit_range,
     refuse_copying,
+    resolve_design,
     resolve_device,
     resolve_engine,
     resolve_latent_dim,
     resolve_parts,
     resolve_plan,
+    resolve_sampler,
     resolve_shortcut,
+    scale_for,
 )
-from isthmus.scores import Floor, held_out_losses, judge_floor, score
+from isthmus.scores import Floor, held_out_losses, judge_floor, score, some_codes
 from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, train
 
 FEWEST_TO_HOLD_OUT = 20
@@ -65,6 +66,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     reconstruction : "auto", "squared_error", "huber", "bernoulli", "normal", "mixed" or a part.
     latent_dim : size of the code; "auto" takes the fewest principal components that explain 90 % of the variance, at most
         half of the numbers of a sample and at most 64.
+    design : how the parts are joined: "direct", one after the other, or a part such as ``ImportanceWeighted(8)``.
+    condition : what encoder and decoder are told besides: "y" for the labels of ``fit(X, y)``, or names of columns of X.
+    sampler : where ``sample`` takes codes from: "auto" (the prior of a code that has one, else a mixture of Gaussians fitted
+        on the codes), "prior", "mixture", "aggregated" or a part.
     effort : "quick", "default" or "thorough": how long to train, unless ``max_epochs`` says.
     early_stopping : stop when held-out rows have not improved for three tenths of the epochs.
     validation_fraction : share of the rows held out, to stop by and to report on.
@@ -96,6 +101,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         reconstruction: Any = "auto",
         penalties: Any = (),
         latent_dim: int | str = "auto",
+        design: Any = "direct",
+        condition: Any = None,
+        sampler: Any = "auto",
         effort: str = "default",
         max_epochs: int | None = None,
         batch_size: int | str = "auto",
@@ -117,6 +125,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.reconstruction = reconstruction
         self.penalties = penalties
         self.latent_dim = latent_dim
+        self.design = design
+        self.condition = condition
+        self.sampler = sampler
         self.effort = effort
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -135,25 +146,26 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     # -- learning ---------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn codec and weights from ``X``; ``y`` is ignored.
+        """Learn codec and weights from ``X``; ``y`` is ignored but for ``condition="y"``.
 
         A row of ``sample_weight`` 2 counts as two rows, one of weight 0 neither trains nor judges.
         """
         self._forget()
         try:
-            self._fit(X, sample_weight)
+            self._fit(X, y, sample_weight)
         except BaseException:
             self._forget()  # half a fit is no fit
             raise
         return self
 
-    def _fit(self, X: Any, sample_weight: Any) -> None:
-        rows = self._learn_codec(X)
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        rows, told = self._learn_codec(X, y)
         weight = check_weight(sample_weight, len(rows))
         alive = np.arange(len(rows)) if weight is None else weight.numpy().nonzero()[0]
-        run = self._start(rows, *self._split(rows, alive), weight)
-        run.settings_key = self._settings_key(weight)
+        run = self._start(rows, *self._split(rows, alive), weight, told)
+        run.settings_key = settings_key(self, weight)
         linear = self._held_out_losses(run)
+        self._design.prepare(run)
         is_linear = self._has_shortcut and len(alive) < FEWEST_TO_HOLD_OUT
         if is_linear:
             self.history_ = History(
@@ -171,7 +183,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if is_linear:
             # The scores are those of PCA on rows it had not seen. Nothing was chosen by these rows now, so the linear answer
             # may learn from them too.
-            run.model.become_linear(_principal(rows, weight, self.latent_dim_, self.seed_))
+            run.model.become_linear(principal_of(rows, weight, self.latent_dim_, self.seed_))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Pass once over ``X`` at a constant rate. The first call learns codec, scale and shortcut, and freezes them.
@@ -179,13 +191,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         After ``fit`` or ``load`` it goes on from those weights; no rows are held out then, and callbacks are not called.
         """
         if not hasattr(self, "model_"):
-            rows = self._learn_codec(X)
+            rows, told = self._learn_codec(X, y)
             weight = check_weight(sample_weight, len(rows))
-            self._run = self._start(rows, np.arange(len(rows)), np.arange(0), weight)
+            self._run = self._start(rows, np.arange(len(rows)), np.arange(0), weight, told)
         else:
             rows = self._encode(X)
             weight = check_weight(sample_weight, len(rows))
-        piece = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks))
+            told = self._told(X, y, len(rows))
+        piece = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks), told)
         if not hasattr(self, "_run"):
             self._run = Run(self.model_, piece, self._plan, self.seed_, history=self.history_, epoch=self.n_iter_)
         run = self._run
@@ -201,22 +214,29 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _forget(self) -> None:
         """Remove everything that was learned."""
         learned = [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]
-        for name in [*learned, "_run", "_plan", "_has_shortcut", "_n_features_out"]:
+        for name in [*learned, "_run", "_plan", "_design", "_has_shortcut", "_n_features_out"]:
             vars(self).pop(name, None)
 
-    def _learn_codec(self, X: Any) -> Rows:
+    def _learn_codec(self, X: Any, y: Any) -> tuple[Rows, Tensor | None]:
         if self.random_state is None:  # check_random_state would draw from numpy's global generator
             self.seed_ = int(np.random.SeedSequence().generate_state(1)[0]) >> 1
         else:
             self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         X = check_input(self, X, reset=True)
-        scale = "range" if self.scale == "auto" and needs_unit_range(self.reconstruction) else self.scale
+        scale = scale_for(self.scale, self.reconstruction)
         self.codec_ = data.learn(X, scale=scale)
         self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
         self.floor_: Floor | None = None
         rows = self.codec_.encode(X)
         self.fingerprint_ = fingerprint(rows)
-        return rows
+        self.condition_ = None if self.condition is None else Condition.learn(self.condition, X, y)
+        return rows, self._told(X, y, len(rows))
+
+    def _told(self, X: Any, given: Any, n_rows: int) -> Tensor | None:
+        """Return what the model is told of each row; None where there is no condition, or none is known."""
+        if self.condition_ is None:
+            return None
+        return self.condition_.of(X, given if self.condition_.columns is None else None, n_rows)
 
     def _split(self, rows: Rows, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the positions of training rows and of held-out rows, among those that count.
@@ -236,11 +256,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         order = np.random.default_rng(self.seed_).permutation(alive)
         return np.sort(order[count:]), np.sort(order[:count])
 
-    def _start(self, rows: Rows, train_index: np.ndarray, held_out: np.ndarray, weight: Tensor | None) -> Run:
+    def _start(
+        self, rows: Rows, train_index: np.ndarray, held_out: np.ndarray, weight: Tensor | None, told: Tensor | None
+    ) -> Run:
         """Resolve the settings, find the principal components and build the model."""
         layout, n_rows = self.codec_.layout, len(train_index)
         parts = resolve_parts(self.get_params(deep=False), layout, n_rows)
-        self._has_shortcut = resolve_shortcut(self.shortcut, parts, layout)
+        self._design = resolve_design(self.design)
+        self._has_shortcut = resolve_shortcut(self.shortcut, parts, layout, self._design)
         device, engine = resolve_device(self.device), resolve_engine(self.engine)
         self._plan = resolve_plan(self.get_params(deep=False), layout, n_rows)
         self.held_out_ = held_out
@@ -250,19 +273,26 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             None if weight is None else weight[torch.from_numpy(train_index)],
             None if weight is None or not len(held_out) else weight[torch.from_numpy(held_out)],
             cells_of(layout.blocks),
+            None if told is None else told[torch.from_numpy(train_index)],
+            None if told is None or not len(held_out) else told[torch.from_numpy(held_out)],
         )
         most = LARGEST_AUTO if self.latent_dim == "auto" else given_latent_dim(self.latent_dim)
-        spectrum = _principal(split.train, split.train_weight, most, self.seed_)
-        self.latent_dim_ = resolve_latent_dim(self.latent_dim, spectrum, layout)
-        refuse_copying(self.latent_dim_, parts, layout, self.get_params(deep=False))
-        self.principal_ = spectrum.leading(self.latent_dim_)
+        spectrum = principal_of(split.train, split.train_weight, most, self.seed_)
+        latent_dim = resolve_latent_dim(self.latent_dim, spectrum, layout, parts.network)
+        width = 0 if self.condition_ is None else self.condition_.width
         with torch.random.fork_rng():
             torch.manual_seed(self.seed_)
-            self.model_ = Model(parts, layout, self.latent_dim_, self._has_shortcut)
-        if self._has_shortcut:
-            self.model_.become_linear(self.principal_)
+            self.model_ = self._design.build(
+                Blueprint(parts, layout, latent_dim, self._has_shortcut, width, len(split.train))
+            )
+        self.latent_dim_ = self.model_.z_shape[0]
+        refuse_copying(self.model_.z_shape, parts, layout, self.get_params(deep=False))
+        if math.prod(self.model_.z_shape) > len(spectrum.directions):  # maps, and codes that say their size themselves
+            spectrum = principal_of(split.train, split.train_weight, math.prod(self.model_.z_shape), self.seed_)
+        self.principal_ = spectrum.leading(math.prod(self.model_.z_shape))
+        self.model_.start_from(self.principal_)
         self.model_.to(device)
-        self.settings_ = self._resolved(engine, device)
+        self.settings_ = resolved(self, engine, device)
         return Run(self.model_, split, self._plan, self.seed_)
 
     def _listeners(self) -> list[Any]:
@@ -280,43 +310,46 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """Return the loss of each held-out row, with the same noise every time; None when none are held out."""
         if run.data.held_out is None:
             return None
-        return held_out_losses(run.model, run.data.held_out, run.data.cells, generator(self.seed_, -2, run.model))
+        rng = generator(self.seed_, -2, run.model)
+        return held_out_losses(run.model, run.data.held_out, run.data.cells, rng, run.data.held_out_condition)
 
     def _conclude(self, run: Run) -> None:
         run.model.eval()
         self.n_iter_ = run.epoch
         self._n_features_out = int(np.prod(self.model_.z_shape))
         held_out, split = run.data.held_out, run.data
-        rows, weight = (split.train, split.train_weight) if held_out is None else (held_out, split.held_out_weight)
-        self.scores_ = score(self.model_, rows, self.principal_, held_out is not None, weight)
+        if held_out is None:
+            rows, weight, told = split.train, split.train_weight, split.train_condition
+        else:
+            rows, weight, told = held_out, split.held_out_weight, split.held_out_condition
+        self.scores_ = score(self.model_, rows, self.principal_, held_out is not None, weight, told)
+        self.codes_ = some_codes(self.model_, split.train, split.train_condition)
         if self.history_.stopped == "interrupted":
             warnings.warn(self.history_.events[-1], UserWarning, stacklevel=4)
 
     # -- using ------------------------------------------------------------------------------------------------------
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Return the codes of ``X``: (n, latent_dim) float32, flattened when a code is a map."""
-        rows = self._encode(X)
-        codes = map_rows(self.model_.encoder, rows, self.model_)
+    def transform(self, X: Any, condition: Any = None) -> np.ndarray:
+        """Return the codes of ``X``: (n, latent_dim) float32, flattened when a code is a map.
+
+        ``condition`` is what a conditional model is told of the rows: labels, one for all or one a row. Columns of X that a
+        model is conditioned on are taken from X.
+        """
+        codes = self._map(X, condition, lambda batch: self.model_.encode(batch).embedding)
         return codes.reshape(len(codes), -1)
 
-    def inverse_transform(self, Z: Any) -> Any:
+    def inverse_transform(self, Z: Any, condition: Any = None) -> Any:
         """Return the samples that codes (n, latent_dim) stand for, in the form and units of the training data."""
         check_is_fitted(self)
-        return self.codec_.decode(self._decode(Z))
+        return self.codec_.decode(self._decode(Z, None, condition))
 
-    def reconstruct(self, X: Any) -> Any:
+    def reconstruct(self, X: Any, condition: Any = None) -> Any:
         """Return ``inverse_transform(transform(X))`` in the form of ``X``: what is left of it after the isthmus."""
-        return self.codec_.decode_as(self._decode(self.transform(X)), X)
+        return self.codec_.decode_as(self._decode(self.transform(X, condition), X, condition), X)
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    def score_samples(self, X: Any, condition: Any = None) -> np.ndarray:
         """Return how normal each row is, (n,): minus its reconstruction and code terms. Higher is more normal."""
-        rows, cells = self._encode(X), cells_of(self.codec_.layout.blocks)
-
-        def score_chunk(x: Tensor, observed: Tensor | None) -> Tensor:
-            return -torch.stack(list(self.model_.terms(Batch(x, observed, cells)).values())).sum(0)
-
-        return map_rows(score_chunk, rows, self.model_)
+        return self._map(X, condition, lambda batch: -torch.stack(list(self.model_.terms(batch).values())).sum(0))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of :meth:`score_samples`, so that grid search has something to raise."""
@@ -330,8 +363,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         if by not in ("sample", "column"):
             raise SettingError(f"by={by!r} is not known; use 'sample' or 'column'.")
-        rows = self._encode(X)
-        cells = map_rows(lambda x, observed: self.model_.cells(Batch(x, observed)), rows, self.model_)
+        cells = self._map(X, None, self.model_.cells)
         if by == "sample":
             return cells.reshape(len(cells), -1).sum(1)
         names, blocks = self.cell_names_, self.codec_.layout.blocks
@@ -342,8 +374,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             columns[:, names.index(block.column)] += cells[:, place]
         return columns
 
-    def sample(self, n: int = 1, random_state: Any = None) -> Any:
-        """Draw ``n`` new samples from the prior of the code, in the form and units of the training data."""
+    def sample(self, n: int = 1, random_state: Any = None, condition: Any = None) -> Any:
+        """Draw ``n`` new samples, in the form and units of the training data; codes come from the ``sampler``.
+
+        ``condition`` says what they should be samples of: a label, or {column: value}, for all or for each.
+        """
         check_is_fitted(self)
         device = next(self.model_.parameters()).device
         rng = torch.Generator(device)
@@ -351,8 +386,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             rng.seed()
         else:
             rng.manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
+        told = self._condition(None, condition, n)
         with torch.inference_mode():
-            return self.codec_.decode(self.model_.sample(n, rng).cpu().numpy())
+            sampler = resolve_sampler(self.sampler, self.model_)
+            x = self.model_.sample(n, rng, told) if isinstance(sampler, Prior) else None
+            if x is None:  # the prior of a model without one of its own is what its sampler says
+                x = self.model_.decoder(sampler.draw(sampler.fit(self.codes_, self.seed_), n, rng), told)
+            return self.codec_.decode(x.cpu().numpy())
 
     @property
     def encoder_(self) -> nn.Module:
@@ -376,7 +416,21 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         return self.codec_.encode(check_input(self, X, reset=False))
 
-    def _decode(self, Z: Any) -> np.ndarray:
+    def _map(self, X: Any, condition: Any, function: Callable[[Batch], Tensor]) -> np.ndarray:
+        """Apply ``function(batch) -> (B, ...)`` to all rows of X."""
+        rows = self._encode(X)
+        told = self._condition(X, condition, len(rows))
+        return map_rows(function, rows, self.model_, cells=cells_of(self.codec_.layout.blocks), condition=told)
+
+    def _condition(self, X: Any, given: Any, n_rows: int) -> Tensor | None:
+        if self.condition_ is None:
+            if given is not None:
+                raise SettingError("This model has no condition; fit with condition='y' or names of columns.")
+            return None
+        told = self.condition_.of(X, given, n_rows)
+        return None if told is None else told.to(next(self.model_.parameters()))
+
+    def _decode(self, Z: Any, X: Any, condition: Any) -> np.ndarray:
         Z = np.asarray(Z, dtype=np.float32)
         width = int(np.prod(self.model_.z_shape))
         if Z.ndim != 2 or Z.shape[1] != width:
@@ -384,7 +438,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if not np.isfinite(Z).all():
             raise SettingError("The codes hold NaN or infinite values, which stand for no sample; remove those rows.")
         codes = DenseRows(Z.reshape(len(Z), *self.model_.z_shape))
-        return map_rows(lambda z, _: self.model_.decoder(z), codes, self.model_, chunk_rows(self.codec_.layout.size))
+        told, size = self._condition(X, condition, len(Z)), chunk_rows(self.codec_.layout.size)
+        return map_rows(
+            lambda batch: self.model_.decoder(batch.x, batch.condition), codes, self.model_, size, condition=told
+        )
 
     # -- keeping ----------------------------------------------------------------------------------------------------
 
@@ -393,37 +450,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         persistence.write(to_saved(self), path)
 
-    def _resolved(self, engine: str, device: torch.device) -> dict[str, Any]:
-        """Return every setting as it was used, as plain JSON."""
-        parts = self.model_.parts
-        return {
-            "latent_dim": self.latent_dim_,
-            "network": to_json(parts.network),
-            "bottleneck": to_json(parts.bottleneck),
-            "corruptions": to_json(parts.corruptions),
-            "reconstruction": to_json(parts.reconstruction),
-            "penalties": to_json(parts.penalties),
-            "effort": self.effort,
-            **{key: to_json(value) for key, value in self._plan._asdict().items() if key != "constant_rate"},
-            "early_stopping": bool(self.early_stopping),
-            "validation_fraction": float(self.validation_fraction),
-            "scale": self.scale,
-            "shortcut": self._has_shortcut,
-            "engine": engine,
-            "device": str(device),
-            "random_state": int(self.random_state) if isinstance(self.random_state, Integral) else None,
-            "seed": self.seed_,
-        }
-
-    def _settings_key(self, weight: Tensor | None) -> str:
-        """Name data and settings of this fit: a checkpoint of others must not be taken up."""
-        described = json.dumps([self.settings_, self.codec_.to_json(), self.fingerprint_], sort_keys=True)
-        digest = hashlib.sha256(described.encode())
-        start = {name: value.cpu().numpy() for name, value in self.model_.state_dict().items()}
-        for values in [*self.codec_.arrays().values(), *start.values(), *([] if weight is None else [weight.numpy()])]:
-            digest.update(np.ascontiguousarray(values).tobytes())
-        return digest.hexdigest()
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
@@ -431,20 +457,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         tags.non_deterministic = False
+        tags.target_tags.required = isinstance(self.condition, str) and self.condition == LABELS
         return tags
-
-
-def _principal(rows: Rows, weight: Tensor | None, k: int, seed: int) -> Principal:
-    """Return the first ``k`` principal components of some rows, flattened."""
-    width = int(np.prod(rows.shape))
-
-    def pieces() -> Iterator[Chunk]:
-        for place in chunks(len(rows), 4 * chunk_rows(width)):
-            x, observed = rows.take(place)
-            seen = None if observed is None else observed.flatten(1)
-            yield x.flatten(1), seen, None if weight is None else weight[place]
-
-    return principal(pieces, width, len(rows), k, torch.Generator().manual_seed(seed))
 
 
 def _rebuild(saved: persistence.Saved, network: Any = None) -> Autoencoder:

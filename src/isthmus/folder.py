@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from isthmus import data
+from isthmus.conditions import Condition
+from isthmus.designs import Direct
 from isthmus.errors import ModelFileError, SettingError
 from isthmus.history import History
-from isthmus.model import Model, Parts
+from isthmus.model import Blueprint, Parts
 from isthmus.parts.networks import Modules
 from isthmus.parts.part import from_json, to_json
 from isthmus.parts.principal import Principal
@@ -20,6 +26,37 @@ from isthmus.scores import Floor
 from isthmus.training import Plan
 
 _PARTS = ("network", "bottleneck", "reconstruction", "corruptions", "penalties")
+
+
+def resolved(autoencoder: Any, engine: str, device: torch.device) -> dict[str, Any]:
+    """Return every setting of a fit as it was used, as plain JSON."""
+    parts, seed = autoencoder.model_.parts, autoencoder.random_state
+    return {
+        "latent_dim": autoencoder.latent_dim_,
+        **{name: to_json(getattr(parts, name)) for name in _PARTS},
+        "design": to_json(autoencoder._design),
+        "effort": autoencoder.effort,
+        **{key: to_json(value) for key, value in autoencoder._plan._asdict().items() if key != "constant_rate"},
+        "early_stopping": bool(autoencoder.early_stopping),
+        "validation_fraction": float(autoencoder.validation_fraction),
+        "scale": autoencoder.scale,
+        "shortcut": autoencoder._has_shortcut,
+        "engine": engine,
+        "device": str(device),
+        "random_state": int(seed) if isinstance(seed, Integral) else None,
+        "seed": autoencoder.seed_,
+    }
+
+
+def settings_key(autoencoder: Any, weight: Tensor | None) -> str:
+    """Name data and settings of a fit: a checkpoint of others must not be taken up."""
+    codec, model = autoencoder.codec_, autoencoder.model_
+    described = json.dumps([autoencoder.settings_, codec.to_json(), autoencoder.fingerprint_], sort_keys=True)
+    digest = hashlib.sha256(described.encode())
+    start = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+    for values in [*codec.arrays().values(), *start.values(), *([] if weight is None else [weight.numpy()])]:
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def to_saved(autoencoder: Any) -> Saved:
@@ -38,6 +75,7 @@ def to_saved(autoencoder: Any) -> Saved:
         "principal.directions": principal.directions,
         "principal.variances": principal.variances,
         "principal.spread": principal.spread,
+        "codes": autoencoder.codes_,
         "held_out": torch.from_numpy(autoencoder.held_out_.astype(np.int64)),
     }
     record = history.to_json()
@@ -48,6 +86,7 @@ def to_saved(autoencoder: Any) -> Saved:
         "feature_names_in": list(map(str, getattr(autoencoder, "feature_names_in_", []))) or None,
         "fingerprint": autoencoder.fingerprint_,
         "reading": autoencoder.reading_,
+        "told": None if autoencoder.condition_ is None else autoencoder.condition_.to_json(),
     }
     metrics = {
         "scores": autoencoder.scores_,
@@ -79,8 +118,13 @@ def restore(autoencoder: Any, saved: Saved) -> None:
         given = autoencoder.network
         chosen["network"] = Modules(*given) if isinstance(given, (tuple, list)) else given
         chosen["network"].resolve(codec.layout.shape, 0)
+    told = config.get("told")
+    autoencoder.condition_ = None if told is None else Condition.from_json(told)
+    autoencoder._design = from_json(settings["design"]) if "design" in settings else Direct()
+    width = 0 if autoencoder.condition_ is None else autoencoder.condition_.width
+    blueprint = Blueprint(Parts(**chosen), codec.layout, settings["latent_dim"], settings["shortcut"], width)
     with torch.random.fork_rng():  # building draws initial weights, which are overwritten at once
-        model = Model(Parts(**chosen), codec.layout, settings["latent_dim"], settings["shortcut"])
+        model = autoencoder._design.build(blueprint)
     try:
         model.load_state_dict(
             {name.removeprefix("model."): v for name, v in weights.items() if name.startswith("model.")}
@@ -98,6 +142,8 @@ def restore(autoencoder: Any, saved: Saved) -> None:
         weights["principal.spread"],
         metrics["principal_total"],
     )
+    # a model of the first versions kept no codes; it samples from its prior only
+    autoencoder.codes_ = weights.get("codes", torch.zeros(1, *model.z_shape))
     autoencoder.held_out_ = weights["held_out"].numpy()
     autoencoder.settings_, autoencoder.seed_ = settings, settings["seed"]
     autoencoder.latent_dim_, autoencoder._has_shortcut = settings["latent_dim"], settings["shortcut"]

@@ -14,14 +14,23 @@ from torch import Tensor, nn
 
 from isthmus.chunks import chunk_rows, chunks
 from isthmus.data.rows import Rows
+from isthmus.parts.step import Batch
 from isthmus.threads import threads_for
 
 
 @torch.inference_mode()
 def map_rows(
-    function: Callable[[Tensor, Tensor | None], Tensor], rows: Rows, model: nn.Module, size: int | None = None
+    function: Callable[[Batch], Tensor],
+    rows: Rows,
+    model: nn.Module,
+    size: int | None = None,
+    cells: Tensor | None = None,
+    condition: Tensor | None = None,
 ) -> np.ndarray:
-    """Apply ``function(x, observed) -> (B, ...)`` to all rows, chunk by chunk, each padded to ``size`` rows."""
+    """Apply ``function(batch) -> (B, ...)`` to all rows, chunk by chunk, each padded to ``size`` rows.
+
+    ``cells`` is as in :class:`Batch`; ``condition`` (n, c) goes along with the rows.
+    """
     size = size or chunk_rows(int(np.prod(rows.shape)))
     parameter = next(model.parameters())
     out: np.ndarray | None = None
@@ -31,7 +40,9 @@ def map_rows(
             count = len(x)
             x = _padded(x, size).to(parameter)
             observed = None if observed is None else _padded(observed, size).to(parameter.device)
-            result = function(x, observed)[:count].cpu().numpy()
+            told = None if condition is None else _padded(condition[place], size).to(parameter)
+            batch = Batch(x, observed, None if cells is None else cells.to(parameter.device), condition=told)
+            result = function(batch)[:count].cpu().numpy()
             if out is None:
                 out = np.empty((len(rows), *result.shape[1:]), dtype=result.dtype)
             out[place] = result

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from isthmus.designs import Design, Direct
 from isthmus.errors import SettingError
 from isthmus.layout import Layout
-from isthmus.model import Parts
-from isthmus.parts.bottlenecks import Bottleneck, Gaussian, Plain
+from isthmus.model import Model, Parts
+from isthmus.parts.bottlenecks import Bare, Bottleneck, Gaussian, Plain
 from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import MLP, Conv, Modules, Network
 from isthmus.parts.networks.mlp import default_dropout, is_small
@@ -18,10 +19,11 @@ from isthmus.parts.part import Part
 from isthmus.parts.penalties import Penalty
 from isthmus.parts.principal import Principal
 from isthmus.parts.reconstructions import Bernoulli, Huber, Mixed, Normal, Reconstruction, SquaredError
+from isthmus.parts.samplers import Aggregated, Mixture, Prior, Sampler
 from isthmus.training import Plan, plan
 
 _NETWORKS: dict[str, type[Network]] = {"mlp": MLP, "conv": Conv}
-_BOTTLENECKS: dict[str, type[Bottleneck]] = {"plain": Plain, "gaussian": Gaussian}
+_BOTTLENECKS: dict[str, type[Bottleneck]] = {"plain": Plain, "bare": Bare, "gaussian": Gaussian}
 _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "squared_error": SquaredError,
     "huber": Huber,
@@ -29,11 +31,14 @@ _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "normal": Normal,
     "mixed": Mixed,
 }
+_DESIGNS: dict[str, type[Design]] = {"direct": Direct}
+_SAMPLERS: dict[str, type[Sampler]] = {"prior": Prior, "mixture": Mixture, "aggregated": Aggregated}
 WIDEST_MLP_IMAGE = 4096
 """Images of more numbers than this get a convolutional network; below, dense layers learn more in the same time."""
 EXPLAINED = 0.9
 """The share of the variance that latent_dim="auto" asks PCA to explain."""
 LARGEST_AUTO = 64
+CHANNELS_AUTO = 8
 
 
 def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Parts:
@@ -85,18 +90,24 @@ def _refuse_negative(part: Part) -> None:
             raise SettingError(f"{type(part).__name__}({name}={value!r}) must be a number of at least 0.")
 
 
-def needs_unit_range(setting: Any) -> bool:
-    """Does this reconstruction setting compare probabilities?"""
-    part = _RECONSTRUCTIONS.get(setting) if isinstance(setting, str) else setting
-    return bool(getattr(part, "needs_unit_range", False))
+def scale_for(setting: str, reconstruction: Any) -> str:
+    """Return the scale: "auto" is what the reconstruction needs - [0, 1] for probabilities, none for counts - if anything."""
+    part = _RECONSTRUCTIONS.get(reconstruction) if isinstance(reconstruction, str) else reconstruction
+    if setting == "auto" and getattr(part, "needs_unit_range", False):
+        return "range"
+    if setting == "auto" and getattr(part, "needs_counts", False):
+        return "none"
+    return setting
 
 
-def resolve_latent_dim(setting: int | str, spectrum: Principal, layout: Layout) -> int:
+def resolve_latent_dim(setting: int | str, spectrum: Principal, layout: Layout, network: Network) -> int:
     """Return the size of the code.
 
     "auto" takes the fewest principal components that explain nine tenths of the variance, at most half of the numbers of
-    a sample and at most 64, and at least 1.
+    a sample and at most 64, and at least 1. At each position of a map it takes 8 numbers.
     """
+    if setting == "auto" and network.keeps_place:
+        return CHANNELS_AUTO
     if setting == "auto":
         explained = spectrum.variances.cumsum(0) / max(spectrum.total, 1e-30)
         fewest = int((explained < EXPLAINED - 1e-6).sum()) + 1
@@ -113,8 +124,11 @@ def given_latent_dim(setting: Any) -> int:
     return int(setting)
 
 
-def refuse_copying(latent_dim: int, parts: Parts, layout: Layout, settings: dict[str, Any]) -> None:
+def refuse_copying(z_shape: tuple[int, ...], parts: Parts, layout: Layout, settings: dict[str, Any]) -> None:
     """Refuse a vector code as large as the input when nothing the user asked for keeps the model from copying."""
+    if len(z_shape) != 1:
+        return  # a map keeps its place, so that one position cannot know the others
+    latent_dim = z_shape[0]
     # The dropout of the default network is there for small data, not to make sense of a code that compresses nothing.
     network_holds = settings["network"] != "auto" and parts.network.holds_back
     held = parts.corruptions or parts.penalties or parts.bottleneck.constrains or network_holds
@@ -132,19 +146,37 @@ def refuse_copying(latent_dim: int, parts: Parts, layout: Layout, settings: dict
     )
 
 
-def resolve_shortcut(setting: bool | str, parts: Parts, layout: Layout) -> bool:
+def resolve_shortcut(setting: bool | str, parts: Parts, layout: Layout, design: Design) -> bool:
     """Return whether the model starts from PCA: "auto" means wherever bottleneck and reconstruction can carry it."""
-    possible = parts.bottleneck.is_additive and parts.reconstruction.link(layout) is not None
+    possible = (
+        design.carries_shortcut
+        and parts.bottleneck.is_additive
+        and not parts.network.keeps_place
+        and parts.reconstruction.link(layout) is not None
+    )
     if setting == "auto":
         return possible
     if setting not in (True, False):
         raise SettingError(f"shortcut={setting!r} must be True, False or 'auto'.")
     if setting and not possible:
         raise SettingError(
-            f"shortcut=True needs a code that a linear map can be added to and a reconstruction near the data, but "
-            f"{type(parts.bottleneck).__name__} with {type(parts.reconstruction).__name__} is not; use shortcut='auto'."
+            f"shortcut=True needs a code that a linear map can be added to and a reconstruction near the data, which "
+            f"{type(parts.bottleneck).__name__} with {type(parts.network).__name__} and "
+            f"{type(parts.reconstruction).__name__} is not; use shortcut='auto'."
         )
     return bool(setting)
+
+
+def resolve_design(setting: Any) -> Design:
+    """Return the design: how the parts are joined."""
+    return _named(setting, "design", Design, _DESIGNS)
+
+
+def resolve_sampler(setting: Any, model: Model) -> Sampler:
+    """Return where new codes come from: "auto" is the prior of a code that has one, else a mixture fitted on the codes."""
+    if setting == "auto":
+        return Prior() if model.parts.bottleneck.is_distribution else Mixture()
+    return _named(setting, "sampler", Sampler, _SAMPLERS)
 
 
 def resolve_device(setting: str | torch.device) -> torch.device:

@@ -21,6 +21,8 @@ from isthmus.training import most_one_row_may_count
 
 RIVALS = ("model", "pca", "mean")
 FEW_HELD_OUT = 100
+MOST_CODES, LEAST_CODES, MOST_CODE_NUMBERS = 2000, 200, 500_000
+"""How many codes a model keeps for its sampler: up to 2,000, fewer when one code has many numbers."""
 
 
 class Floor(NamedTuple):
@@ -32,15 +34,17 @@ class Floor(NamedTuple):
     """None when a single row was held out."""
 
 
-def held_out_losses(model: Model, rows: Rows, cells: Tensor | None, rng: torch.Generator) -> np.ndarray:
+def held_out_losses(
+    model: Model, rows: Rows, cells: Tensor | None, rng: torch.Generator, condition: Tensor | None = None
+) -> np.ndarray:
     """Return the loss of each row, (n,), under the objective of training and the noise of ``rng``."""
     model.eval()
 
-    def losses(x: Tensor, observed: Tensor | None) -> Tensor:
-        terms = model.terms(Batch(x, observed, cells), rng, 1.0)
-        return torch.stack([values.expand(len(x)) for values in terms.values()]).sum(0)
+    def losses(batch: Batch) -> Tensor:
+        terms = model.terms(batch, rng, 1.0)
+        return torch.stack([values.expand(len(batch.x)) for values in terms.values()]).sum(0)
 
-    return map_rows(losses, rows, model)
+    return map_rows(losses, rows, model, cells=cells, condition=condition)
 
 
 def judge_floor(linear: np.ndarray, trained: np.ndarray, weight: Tensor | None = None) -> Floor:
@@ -71,7 +75,14 @@ def _saving(linear: np.ndarray, trained: np.ndarray, share: np.ndarray) -> tuple
     return gain, math.sqrt(float(share**2 @ (gains - gain) ** 2) * len(gains) / (len(gains) - 1))
 
 
-def score(model: Model, rows: Rows, floor: Principal, held_out: bool, weight: Tensor | None = None) -> dict[str, Any]:
+def score(
+    model: Model,
+    rows: Rows,
+    floor: Principal,
+    held_out: bool,
+    weight: Tensor | None = None,
+    condition: Tensor | None = None,
+) -> dict[str, Any]:
     """Return squared error, explained share and accuracy of the model, of PCA and of the mean on the same rows."""
     layout = model.layout
     tally, device = _Tally(layout), next(model.parameters()).device
@@ -81,7 +92,9 @@ def score(model: Model, rows: Rows, floor: Principal, held_out: bool, weight: Te
     with torch.inference_mode(), threads_for(model, size, passes=1):
         for place in chunks(len(rows), size):
             x, observed = rows.take(place)
-            guess = model.decoder(model.encoder(x.to(device), None if observed is None else observed.to(device))).cpu()
+            told = None if condition is None else condition[place].to(device)
+            seen_there = None if observed is None else observed.to(device)
+            guess = model.expected(Batch(x.to(device), seen_there, condition=told)).cpu()
             flat, seen = x.flatten(1), None if observed is None else observed.flatten(1)
             guesses = (guess.flatten(1), floor.project(flat, seen), floor.mean.expand_as(flat))
             for rival, values in enumerate(guesses):
@@ -95,6 +108,16 @@ def score(model: Model, rows: Rows, floor: Principal, held_out: bool, weight: Te
     if layout.blocks:
         result["columns"] = tally.columns(sums.numpy())
     return result
+
+
+def some_codes(model: Model, rows: Rows, condition: Tensor | None) -> Tensor:
+    """Return the noise-free codes of up to 2,000 rows, evenly spread, (n, *z_shape): what samplers learn from."""
+    most = min(MOST_CODES, max(LEAST_CODES, MOST_CODE_NUMBERS // math.prod(model.z_shape)))
+    if len(rows) > most:
+        chosen = torch.linspace(0, len(rows) - 1, most).long()
+        rows, condition = rows.subset(chosen), None if condition is None else condition[chosen]
+    model.eval()
+    return torch.from_numpy(map_rows(lambda batch: model.encode(batch).embedding, rows, model, condition=condition))
 
 
 class _Tally:

@@ -100,6 +100,9 @@ class Data(NamedTuple):
     held_out_weight: Tensor | None = None
     cells: Tensor | None = None
     """(d,) long: the table column of each feature; None when every feature stands for itself."""
+    train_condition: Tensor | None = None
+    """(n, c) what the model is told of each training row."""
+    held_out_condition: Tensor | None = None
 
 
 NO_DATA = Data(DenseRows(torch.empty(0, 1)), None)
@@ -201,7 +204,7 @@ def _one_epoch(run: Run, engine: Eager) -> dict[str, float]:
     run.model.train()
     for step, index in enumerate(order.tensor_split(steps)):  # batches of equal size, so every row counts the same
         progress = (run.epoch + step / steps) / run.plan.epochs
-        batch = gather(rows, index, run.data.train_weight, run.data.cells, run.model)
+        batch = gather(rows, index, run.data.train_weight, run.data.cells, run.model, run.data.train_condition)
         terms = engine.step(batch, rng, progress, _rate(run, progress))
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value.item() * len(index) / len(rows)
@@ -229,7 +232,7 @@ def _judge(run: Run) -> Judgement | None:
     rng = generator(run.seed, -1, run.model)
     total, sums, losses = 0.0, {}, []
     for index in chunks(len(rows), chunk_rows(run.model.layout.size)):
-        batch = gather(rows, index, run.data.held_out_weight, run.data.cells, run.model)
+        batch = gather(rows, index, run.data.held_out_weight, run.data.cells, run.model, run.data.held_out_condition)
         # The progress is 1 throughout: what is compared between epochs is the objective training ends with.
         terms = run.model.terms(batch, rng, 1.0)
         for name, value in average(terms, batch.weight).items():
@@ -291,7 +294,7 @@ def _fault(run: Run) -> str:
     run.model.eval()
     finite, largest = True, torch.zeros(run.model.layout.size)
     for index in chunks(len(run.data.train), chunk_rows(run.model.layout.size)):
-        batch = gather(run.data.train, index, None, run.data.cells, run.model)
+        batch = gather(run.data.train, index, None, run.data.cells, run.model, run.data.train_condition)
         finite &= bool(torch.isfinite(run.model.cells(batch).sum()))
         largest = torch.maximum(largest, batch.x.flatten(1).abs().amax(0).cpu())
     if not finite:  # every output depends on every input, so the largest input is the one to look at
@@ -330,7 +333,14 @@ def generator(seed: int, epoch: int, model: Model) -> torch.Generator:
     return torch.Generator(device).manual_seed((seed * 2_654_435_761 + (epoch + 1) * 40_503) % 2**63)
 
 
-def gather(rows: Rows, index: Tensor | slice, weight: Tensor | None, cells: Tensor | None, model: Model) -> Batch:
+def gather(
+    rows: Rows,
+    index: Tensor | slice,
+    weight: Tensor | None,
+    cells: Tensor | None,
+    model: Model,
+    condition: Tensor | None = None,
+) -> Batch:
     """Take some rows as a batch on the model's device."""
     parameter = next(model.parameters())
     x, observed = rows.take(index)
@@ -339,4 +349,5 @@ def gather(rows: Rows, index: Tensor | slice, weight: Tensor | None, cells: Tens
         None if observed is None else observed.to(parameter.device),
         None if cells is None else cells.to(parameter.device),
         None if weight is None else weight[index].to(parameter),
+        None if condition is None else condition[index].to(parameter),
     )

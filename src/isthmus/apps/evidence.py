@@ -10,6 +10,7 @@ from torch import Tensor
 
 from isthmus.data.fingerprint import fingerprint
 from isthmus.inference import map_rows
+from isthmus.parts.step import Batch
 
 if TYPE_CHECKING:
     from isthmus.data.rows import Rows
@@ -62,6 +63,8 @@ class Evidence(NamedTuple):
     """How many rows the data has that was given."""
     scope: str
     """A sentence that says which rows these are."""
+    told: Tensor | None = None
+    """(n, c) what a conditional model is told of them."""
 
 
 def gather_evidence(ae: Autoencoder, X: Any) -> Evidence:
@@ -75,17 +78,19 @@ def gather_evidence(ae: Autoencoder, X: Any) -> Evidence:
     judged = np.flatnonzero(np.isin(positions, held_out)) if len(held_out) else np.arange(len(positions))
     rows = everything.subset(positions)
     model = ae.model_
+    told = None if ae.condition_ is None else ae.condition_.of(X, None, total)
+    told = None if told is None else told[torch.from_numpy(positions)]
 
-    def code_and_error(x: Tensor, observed: Tensor | None) -> Tensor:
-        codes = model.encoder(x, observed)
-        squared = (model.decoder(codes) - x).square()
-        if observed is not None:
-            squared = torch.where(observed, squared, torch.zeros_like(squared))
+    def code_and_error(batch: Batch) -> Tensor:
+        codes = model.encode(batch).embedding
+        squared = (model.decoder(codes, batch.condition) - batch.x).square()
+        if batch.observed is not None:
+            squared = torch.where(batch.observed, squared, torch.zeros_like(squared))
         return torch.cat([codes.flatten(1), squared.flatten(1).sum(1, keepdim=True)], 1)  # (B, latent + 1)
 
-    both = map_rows(code_and_error, rows, model)
+    both = map_rows(code_and_error, rows, model, condition=told)
     scope = _scope(source, total, len(positions), len(judged), ae.floor_ is not None and not ae.floor_.kept)
-    return Evidence(rows, positions, both[:, :-1], both[:, -1], judged, source, total, scope)
+    return Evidence(rows, positions, both[:, :-1], both[:, -1], judged, source, total, scope, told)
 
 
 def typical_and_worst(ae: Autoencoder, evidence: Evidence, count: int) -> tuple[list[Pair], list[Pair]]:
@@ -100,7 +105,8 @@ def pairs(ae: Autoencoder, evidence: Evidence, index: np.ndarray) -> list[Pair]:
     """Return the rows of ``index`` (positions within the evidence) beside their reconstructions."""
     chosen = evidence.rows.subset(index.copy())  # torch takes no view that runs backwards
     x, observed = chosen.take(slice(None))
-    x_hat = map_rows(lambda x, observed: ae.model_.decoder(ae.model_.encoder(x, observed)), chosen, ae.model_)
+    told = None if evidence.told is None else evidence.told[torch.from_numpy(index.copy())]
+    x_hat = map_rows(ae.model_.expected, chosen, ae.model_, condition=told)
     x = x.numpy().copy()
     known = np.ones(x.shape, bool) if observed is None else observed.numpy()
     cells = _cells(ae, x, x_hat, known) if ae.codec_.kind in ("table", "array") else [()] * len(x)

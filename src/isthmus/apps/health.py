@@ -8,12 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from isthmus.inference import map_rows
 from isthmus.parts.bottlenecks import Gaussian
-from isthmus.parts.principal import centre
+from isthmus.parts.step import Batch
 
 if TYPE_CHECKING:
     from isthmus.apps.evidence import Evidence
@@ -176,7 +175,7 @@ def _length(history: History) -> Iterator[Finding]:
 
 def _active(ae: Autoencoder, evidence: Evidence) -> Iterator[Finding]:
     """Count the dimensions that vary; for Gaussian codes their KL says it better."""
-    if isinstance(ae.model_.encoder.bottleneck, Gaussian):
+    if isinstance(ae.model_.parts.bottleneck, Gaussian):
         return
     spread = evidence.codes.astype(np.float64).std(0)
     idle = np.flatnonzero(spread <= ACTIVE * max(spread.max(), 1e-30))
@@ -217,16 +216,17 @@ def _dead(evidence: Evidence) -> Iterator[Finding]:
 
 def _collapse(ae: Autoencoder, evidence: Evidence) -> Iterator[Finding]:
     """Measure the mean KL of each dimension to the prior, for codes that have a Gaussian posterior."""
-    encoder = ae.model_.encoder
-    bottleneck = encoder.bottleneck
+    bottleneck = ae.model_.parts.bottleneck
     if not isinstance(bottleneck, Gaussian):
         return
 
-    def divergence(x: Tensor, observed: Tensor | None) -> Tensor:
-        mu, log_var = bottleneck.posterior(encoder.head, encoder.body(centre(x, observed, encoder.mean)))
-        return 0.5 * (torch.square(mu) + log_var.exp() - 1 - log_var)  # (B, latent_dim)
+    def divergence(batch: Batch) -> Tensor:
+        posterior = ae.model_.encode(batch).posterior
+        assert posterior is not None, "a Gaussian code has a posterior"
+        kl = 0.5 * (posterior.mu.square() + posterior.log_var.exp() - 1 - posterior.log_var)
+        return kl.flatten(1)  # (B, latent_dim)
 
-    kl = map_rows(divergence, evidence.rows, ae.model_).astype(np.float64).mean(0)
+    kl = map_rows(divergence, evidence.rows, ae.model_, condition=evidence.told).astype(np.float64).mean(0)
     collapsed = np.flatnonzero(kl < COLLAPSED)
     facts = {"collapsed": collapsed.tolist(), "kl": kl.tolist()}
     total = f"The code carries {kl.sum():.3g} nats per row"

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 30
 """More columns than these are left to --json."""
 
+LEARNS_FROM = {
+    "any": "",
+    "images": " (images only)",
+    "series": " (series only)",
+    "places": " (images, volumes or series)",
+    "counts": " (counts only)",
+    "labels": " (with labels)",
+}
+
 
 def report(
     model: Model,
@@ -89,8 +98,8 @@ def variants(json: Json = False) -> None:
         return
     for entry in VARIANTS:
         print_text(entry.name, "bold")
-        only = " (images only)" if entry.inputs == "images" else ""
-        print_text(f"{entry.summary}{only}; {entry.source}", indent=2)
+        print_text(f"{entry.summary}{LEARNS_FROM[entry.inputs]}; {entry.source}", indent=2)
+        print_text(entry.use, indent=2)
         for option in entry.options:
             print_text(f"--option {option.name}={_shown(option.default)}  {option.help}", "dim", 2)
         blank()

@@ -21,6 +21,7 @@ class Eager:
         means = average(self.model.terms(batch, rng, progress), batch.weight)
         means["loss"].backward()
         self.optimizer.step(learning_rate)
+        self.model.after_step(rng)
         return {name: value.detach() for name, value in means.items()}
 
 

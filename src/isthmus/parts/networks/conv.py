@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -30,6 +30,12 @@ class Conv(Network):
     down: Literal["strided", "pool"] = "strided"
     up: Literal["transposed", "resize"] = "transposed"
     activation: str = "silu"
+
+    sees_gaps: ClassVar[bool] = False
+
+    @property
+    def keeps_place(self) -> bool:
+        return False
 
     def encoder(self, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
         sizes, widths = self._sizes(shape), [shape[0], *self._channels()]
@@ -75,6 +81,9 @@ class Conv(Network):
                 f"Conv(channels={tuple(self.channels)}) needs at least one stage of at least one channel."
             )
         return self
+
+    def join(self, encoder: nn.Module, head: nn.Module, decoder: nn.Module) -> None:
+        pass
 
     @property
     def ends_linearly(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import nn
 
@@ -25,6 +26,12 @@ class MLP(Network):
     hidden: tuple[int, ...] | str = "auto"
     activation: str = "silu"
     dropout: float = 0.0
+
+    sees_gaps: ClassVar[bool] = False
+
+    @property
+    def keeps_place(self) -> bool:
+        return False
 
     def encoder(self, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
         widths = [math.prod(shape), *self._widths()]
@@ -47,6 +54,9 @@ class MLP(Network):
                 f"MLP(hidden={tuple(self.hidden)}) has a layer without units; every width must be at least 1."
             )
         return self
+
+    def join(self, encoder: nn.Module, head: nn.Module, decoder: nn.Module) -> None:
+        pass
 
     @property
     def ends_linearly(self) -> bool:

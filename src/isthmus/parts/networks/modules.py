@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -23,6 +23,12 @@ class Modules(Network):
 
     encoder_module: nn.Module | None = field(default=None, repr=False)
     decoder_module: nn.Module | None = field(default=None, repr=False)
+
+    sees_gaps: ClassVar[bool] = False
+
+    @property
+    def keeps_place(self) -> bool:
+        return False
 
     def encoder(self, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
         body = copy.deepcopy(self._given("encoder_module"))
@@ -45,6 +51,9 @@ class Modules(Network):
         for name in ("encoder_module", "decoder_module"):
             self._given(name)
         return self
+
+    def join(self, encoder: nn.Module, head: nn.Module, decoder: nn.Module) -> None:
+        pass
 
     @property
     def ends_linearly(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import nn
 
@@ -15,6 +16,14 @@ class Network(Part, ABC):
     ``encoder(shape) -> (Module, h_shape)`` maps (B, *shape) to (B, *h_shape); ``decoder(z_shape, shape) -> Module`` maps
     (B, *z_shape) to (B, *shape). Both end in a linear layer or an activation that the bottleneck's head can follow.
     """
+
+    sees_gaps: ClassVar[bool]
+    """Is the encoder's body called with the mask too, ``body(x, observed)``? Else it sees 0 where a value is missing."""
+
+    @property
+    @abstractmethod
+    def keeps_place(self) -> bool:
+        """Is h a map (channels, *positions), and the code one too? Else h is flattened to one vector."""
 
     @abstractmethod
     def encoder(self, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]: ...
@@ -35,3 +44,7 @@ class Network(Part, ABC):
     @abstractmethod
     def holds_back(self) -> bool:
         """Does it regularise by itself (dropout, an architecture of the user's), so that a large code is defensible?"""
+
+    @abstractmethod
+    def join(self, encoder: nn.Module, head: nn.Module, decoder: nn.Module) -> None:
+        """Let encoder body, head and decoder share weights where the network says so; most share none."""

@@ -1,21 +1,13 @@
-"""Penalties: what training asks of a code beyond a good reconstruction."""
+"""Sparsity: a code of which few numbers are not zero for any one sample."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from isthmus.parts.part import Part
+from isthmus.parts.penalties.penalty import Penalty
 from isthmus.parts.step import Step, per_sample
-
-
-class Penalty(Part, ABC):
-    """Map a step to one number per sample, (B,), or one for the batch, ()."""
-
-    @abstractmethod
-    def __call__(self, step: Step) -> Tensor: ...
 
 
 @dataclass

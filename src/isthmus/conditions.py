@@ -1,0 +1,103 @@
+"""Conditions: what encoder and decoder are told besides the sample - its label, or columns of the table itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from isthmus import data
+from isthmus.data.codec import Codec
+from isthmus.data.frames import is_table
+from isthmus.errors import DataError, SettingError
+
+LABELS = "y"
+"""The setting that takes the labels given to ``fit(X, y)``."""
+
+
+class Condition:
+    """Turns labels or columns into numbers (n, width); a row of 0 says nothing."""
+
+    def __init__(self, codec: Codec, columns: tuple[str, ...] | None) -> None:
+        self.codec, self.columns = codec, columns
+
+    @classmethod
+    def learn(cls, setting: Any, X: Any, y: Any) -> Condition:
+        """Learn from ``fit``'s arguments: ``setting`` is "y", or the names of the columns."""
+        if setting == LABELS:
+            if y is None:
+                raise DataError('This autoencoder has condition="y" and needs labels: pass y, as in fit(X, y).')
+            return cls(data.learn(_labels(y)), None)
+        columns = (setting,) if isinstance(setting, str) else tuple(setting)
+        if not is_table(X):
+            raise SettingError(f'condition={setting!r} names columns, but the data is no table; use condition="y".')
+        return cls(data.learn(_select(X, columns)), columns)
+
+    @property
+    def width(self) -> int:
+        return self.codec.layout.size
+
+    def of(self, X: Any, given: Any, n_rows: int) -> Tensor | None:
+        """Return the condition of ``n_rows`` samples: what is given, else what the columns of X say, else None (untold).
+
+        ``given`` is one value for all, one a sample, or for columns a frame or mapping of them.
+        """
+        if given is None:
+            if self.columns is None or X is None or not is_table(X):
+                return None
+            frame = _select(X, self.columns)
+        elif self.columns is None:
+            frame = _labels(np.repeat(given, n_rows) if np.ndim(given) == 0 else given)
+        elif is_table(given):
+            frame = _select(given, self.columns)
+        else:
+            frame = self._from_mapping(given, n_rows)
+        if len(nw.from_native(frame)) != n_rows:
+            raise DataError(f"The condition has {len(nw.from_native(frame))} rows, but there are {n_rows} samples.")
+        x, _ = self.codec.encode(frame).take(slice(None))
+        return x
+
+    def _from_mapping(self, given: Any, n_rows: int) -> Any:
+        assert self.columns is not None, "labels have no columns"
+        if not isinstance(given, Mapping) or set(given) != set(self.columns):
+            raise SettingError(
+                f"condition={given!r} must say what {', '.join(self.columns)} are, as in "
+                f"{{{self.columns[0]!r}: value}}, or be a frame with those columns."
+            )
+        return pa.table(
+            {c: pa.array(np.repeat(given[c], n_rows) if np.ndim(given[c]) == 0 else given[c]) for c in self.columns}
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {"codec": self.codec.to_json(), "columns": None if self.columns is None else list(self.columns)}
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Condition:
+        return cls(data.codec_from(state["codec"], {}), None if state["columns"] is None else tuple(state["columns"]))
+
+
+def _labels(y: Any) -> pa.Table:
+    """Return labels as a table: whole numbers are names of classes, numbers with fractions are amounts."""
+    if isinstance(y, torch.Tensor):
+        y = y.cpu().numpy()
+    values = np.asarray(y)
+    if values.dtype.kind in "iub":
+        values = values.astype(str)
+    if values.ndim == 1:
+        values = values[:, None]
+    return pa.table({f"y{i}" if values.shape[1] > 1 else "y": pa.array(list(v)) for i, v in enumerate(values.T)})
+
+
+def _select(X: Any, columns: tuple[str, ...]) -> Any:
+    frame = nw.from_native(X, eager_only=True)
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"The condition column {missing[0]!r} is not in the data, which has {', '.join(frame.columns)}."
+        )
+    return frame.select(list(columns)).to_native()

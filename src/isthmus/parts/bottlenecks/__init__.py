@@ -1,0 +1,7 @@
+"""Bottlenecks: how the width h of a network becomes a code z. Each owns its head, so networks and bottlenecks multiply."""
+
+from isthmus.parts.bottlenecks.bottleneck import Auxiliary, Bottleneck, Head
+from isthmus.parts.bottlenecks.gaussian import Gaussian
+from isthmus.parts.bottlenecks.plain import Bare, Plain
+
+__all__ = ["Auxiliary", "Bare", "Bottleneck", "Gaussian", "Head", "Plain"]

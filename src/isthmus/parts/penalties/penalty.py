@@ -1,0 +1,38 @@
+"""The penalty: what training asks of a code beyond a good reconstruction."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from isthmus.layout import Layout
+from isthmus.parts.part import Part
+from isthmus.parts.step import Step
+
+
+class Penalty(Part, ABC):
+    """Map a step to one number per sample, (B,), or one for the batch, ().
+
+    A penalty that a step cannot serve (no posterior, no image) says so in a SettingError: no term vanishes in silence.
+    """
+
+    @abstractmethod
+    def __call__(self, step: Step) -> Tensor: ...
+
+
+class Adversary(Penalty, ABC):
+    """A penalty with a critic, a network of its own that learns against the model.
+
+    Two terms, one backward pass: in ``adversary(step)`` the critic is frozen, so the gradient reaches the model only;
+    :meth:`critic_term` must detach what the model made, so its gradient reaches the critic only. Together they are
+    simultaneous gradient descent of both players.
+    """
+
+    @abstractmethod
+    def critic(self, layout: Layout, z_shape: tuple[int, ...]) -> nn.Module:
+        """Build the critic."""
+
+    @abstractmethod
+    def critic_term(self, step: Step) -> Tensor:
+        """Return what the critic minimises, (B,) or (); ``step.critic`` learns here."""

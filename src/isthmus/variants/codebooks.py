@@ -1,0 +1,3 @@
+"""Discrete autoencoders: codes made of whole numbers, or of bits."""
+
+from __future__ import annotations
