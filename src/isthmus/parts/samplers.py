@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -60,7 +61,8 @@ class Aggregated(Sampler):
 class Mixture(Sampler):
     """A mixture of Gaussians fitted on the codes by expectation maximisation (Ghosh 2020 uses it for plain codes).
 
-    ``components`` is a number, or "auto": 1, 2, 5, 10 or 20, whichever finds a held-out fifth of the codes most probable.
+    ``components`` is a number, or "auto": 1, 2, 5, 10 or 20, the largest that finds a held-out fifth of the codes
+    more probable, beyond doubt, than the smaller ones.
     """
 
     components: int | str = "auto"
@@ -69,6 +71,7 @@ class Mixture(Sampler):
         from sklearn.mixture import GaussianMixture  # seconds to import, for a use that most programs do not have
 
         flat = codes.flatten(1).double().numpy()
+        distinct = len(torch.unique(codes.flatten(1), dim=0))  # clouds need at least a point each
         full = flat.shape[1] <= WIDEST_FULL
 
         def mixture(k: int, rows: int) -> GaussianMixture:
@@ -80,8 +83,17 @@ class Mixture(Sampler):
         if self.components == "auto":
             shuffled = flat[torch.randperm(len(flat), generator=torch.Generator().manual_seed(seed)).numpy()]
             held_out, rest = shuffled[: len(flat) // 5], shuffled[len(flat) // 5 :]
-            sizes = [k for k in (1, 2, 5, 10, 20) if 10 * k <= len(rest)]
-            best = max(sizes, key=lambda k: mixture(k, len(rest)).fit(rest).score(held_out)) if len(sizes) > 1 else 1
+            best, likely = 1, None
+            for k in (1, 2, 5, 10, 20):
+                if k > 1 and k > distinct // 10:
+                    break
+                found = (
+                    torch.from_numpy(mixture(k, len(rest)).fit(rest).score_samples(held_out)) if len(held_out) else None
+                )
+                # more clouds must earn their place: a gain within its standard error is none
+                gain = None if found is None or likely is None else found - likely
+                if gain is None or gain.mean() > gain.std() / math.sqrt(len(gain)):
+                    best, likely = k, found
         else:
             best = int(self.components)
             if not 1 <= best <= len(flat):

@@ -1,0 +1,68 @@
+"""Samplers: new codes are distributed as the known ones, or as the prior says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import isthmus as ist
+from isthmus.errors import SettingError
+from isthmus.parts.samplers import Aggregated, Mixture, Prior, Sampler
+
+
+def two_clouds(rng: torch.Generator) -> torch.Tensor:
+    codes = torch.randn(1000, 2, generator=rng) * torch.tensor([0.5, 0.1])
+    codes[::4] += 8.0
+    return codes
+
+
+@pytest.mark.parametrize("sampler", [Aggregated(), Aggregated(jitter=0.05), Mixture(), Mixture(2)], ids=repr)
+def test_drawn_codes_are_distributed_as_the_known_ones(sampler: Sampler, rng: torch.Generator) -> None:
+    codes = two_clouds(rng)
+    drawn = sampler.draw(sampler.fit(codes, 0), 20_000, rng)
+    assert drawn.shape == (20_000, 2)
+    for known, new in ((codes, drawn), (codes[codes[:, 0] > 4], drawn[drawn[:, 0] > 4])):
+        torch.testing.assert_close(new.mean(0), known.mean(0), atol=0.2, rtol=0.05)
+        torch.testing.assert_close(new.std(0), known.std(0), atol=0.25, rtol=0.15)
+    assert (drawn[:, 0] > 4).float().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_the_mixture_chooses_its_size_on_held_out_codes(rng: torch.Generator) -> None:
+    assert len(Mixture().fit(torch.randn(500, 2, generator=rng), 0)["weights"]) == 1
+    assert len(Mixture().fit(two_clouds(rng), 0)["weights"]) >= 2
+
+
+def test_the_prior_is_standard_normal(rng: torch.Generator) -> None:
+    drawn = Prior().draw(Prior().fit(torch.zeros(3, 2, 4, 4), 0), 5000, rng)
+    assert drawn.shape == (5000, 2, 4, 4)
+    assert drawn.std().item() == pytest.approx(1.0, rel=0.01)
+
+
+def test_aggregated_codes_without_jitter_are_known_codes(rng: torch.Generator) -> None:
+    codes = two_clouds(rng)
+    drawn = Aggregated().draw(Aggregated().fit(codes, 0), 50, rng)
+    assert (drawn[:, None] == codes).all(2).any(1).all()
+
+
+@pytest.mark.parametrize(
+    "codes", [torch.ones(30, 3), torch.randn(3, 200), torch.randn(40, 2, 3, 3)], ids=["constant", "few", "map"]
+)
+def test_a_mixture_fits_whatever_codes_there_are(codes: torch.Tensor, rng: torch.Generator) -> None:
+    drawn = Mixture().draw(Mixture().fit(codes, 0), 7, rng)
+    assert drawn.shape == (7, *codes.shape[1:])
+    assert torch.isfinite(drawn).all()
+
+
+def test_more_components_than_codes_are_refused() -> None:
+    with pytest.raises(SettingError, match=r"Mixture\(components=9\) must be from 1 to the 5 known codes"):
+        Mixture(9).fit(torch.randn(5, 2), 0)
+
+
+@pytest.mark.parametrize("sampler", ["auto", "prior", "mixture", "aggregated", Aggregated(0.1)], ids=str)
+def test_a_model_samples_through_any_sampler_before_and_after_saving(sampler, digits: np.ndarray, tmp_path) -> None:
+    ae = ist.Autoencoder(latent_dim=3, sampler=sampler, max_epochs=2, random_state=0, verbose=False).fit(digits)
+    samples = ae.sample(6, random_state=1)
+    assert samples.shape == (6, 64)
+    ae.save(tmp_path / "model")
+    assert np.array_equal(ist.load(tmp_path / "model").sample(6, random_state=1), samples)
