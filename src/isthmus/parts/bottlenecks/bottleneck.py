@@ -29,6 +29,8 @@ class Bottleneck(Part, ABC):
     """Is the code a random variable with a prior? Then it can be drawn without data, and wants a likelihood beside it."""
     constrains: ClassVar[bool]
     """Does it hold a code that is as large as the input, so that copying is no solution?"""
+    is_rounded: ClassVar[bool] = False
+    """Is the code rounded, so that its gradient is a decree (straight through) and not a derivative?"""
 
     @property
     @abstractmethod
