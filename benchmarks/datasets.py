@@ -51,6 +51,12 @@ def fashion_images(part: str) -> np.ndarray:
         return np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
 
 
+def fashion_labels(part: str) -> np.ndarray:
+    """Return the labels of those images, (n,)."""
+    with gzip.open(DATA / f"fashion_mnist/{part}-labels-idx1-ubyte.gz") as file:
+        return np.frombuffer(file.read(), np.uint8, offset=8)
+
+
 def standardised(values: np.ndarray) -> np.ndarray:
     """Return columns with mean 0 and standard deviation 1."""
     return ((values - values.mean(0)) / values.std(0)).astype(np.float32)
