@@ -14,6 +14,7 @@ from isthmus.cli.options import (
     Bottleneck,
     Checkpoint,
     Columns,
+    Condition,
     Config,
     Data,
     Device,
@@ -68,6 +69,7 @@ def fit(  # the parameters are the flags: typer reads them off this signature
     network: Network = None,
     bottleneck: Bottleneck = None,
     reconstruction: Reconstruction = None,
+    condition: Condition = None,
     scale: Scale = None,
     shortcut: Shortcut = None,
     effort: Effort = None,
@@ -90,7 +92,7 @@ def fit(  # the parameters are the flags: typer reads them off this signature
     started = time.perf_counter()
     ae.fit(X)
     seconds = time.perf_counter() - started
-    ae.reading_ = reading.to_json()  # pyright: ignore[reportAttributeAccessIssue] - it travels with the saved model
+    ae.reading_ = reading.to_json()  # it travels with the saved model
     found = _keep(ae, out, X, None, not no_report)
     if json:
         print_json(_facts(ae, out, found, X, seconds))

@@ -51,13 +51,23 @@ Options = Annotated[
     typer.Option("--option", metavar="KEY=VALUE", help="An option of the variant; repeatable.", rich_help_panel=_MODEL),
 ]
 LatentDim = Annotated[str | None, typer.Option(metavar="N|auto", help="Size of the code.", rich_help_panel=_MODEL)]
-Network = Annotated[str | None, typer.Option(metavar="NAME", help="auto, mlp or conv.", rich_help_panel=_MODEL)]
-Bottleneck = Annotated[str | None, typer.Option(metavar="NAME", help="plain or gaussian.", rich_help_panel=_MODEL)]
+Network = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="auto, mlp, conv, transformer ..", rich_help_panel=_MODEL),
+]
+Bottleneck = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="plain, gaussian, top_k ..", rich_help_panel=_MODEL),
+]
 Reconstruction = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="auto, squared_error, huber, bernoulli, normal or mixed.", rich_help_panel=_MODEL
+        metavar="NAME", help="auto, squared_error, huber, bernoulli, normal, mixed ..", rich_help_panel=_MODEL
     ),
+]
+Condition = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Columns that encoder and decoder are told.", rich_help_panel=_MODEL),
 ]
 Scale = Annotated[
     str | None, typer.Option(metavar="NAME", help="auto, common, columns, range or none.", rich_help_panel=_MODEL)

@@ -192,7 +192,30 @@ def _wholes(name: str, value: Any) -> Any:
     return tuple(_whole(name, item) for item in (_listed(value) if isinstance(value, (str, list)) else [value]))
 
 
-_KINDS: dict[str, Callable[[str, Any], Any]] = {"int": _whole, "float": _number, "str": _text, "ints": _wholes}
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    return tuple(_number(name, item) for item in (_listed(value) if isinstance(value, (str, list)) else [value]))
+
+
+def _yes_or_no(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() not in ("true", "false"):
+        raise SettingError(f"{name}={value!r} must be true or false.")
+    return str(value).lower() == "true"
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    return tuple(_listed(value))
+
+
+_KINDS: dict[str, Callable[[str, Any], Any]] = {
+    "int": _auto_or(_whole),
+    "float": _number,
+    "str": _text,
+    "ints": _wholes,
+    "floats": _numbers,
+    "bool": _yes_or_no,
+}
 _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "latent_dim": _auto_or(_whole),
     "network": _text,
@@ -204,6 +227,9 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "learning_rate": _auto_or(_number),
     "early_stopping": _switch,
     "validation_fraction": _number,
+    "condition": _names,
+    "sampler": _text,
+    "design": _text,
     "scale": _one_of(*SCALES),
     "shortcut": _auto_or(_switch),
     "weight_decay": _number,
