@@ -5,13 +5,57 @@ from __future__ import annotations
 from typing import Any
 
 from isthmus.estimator import Autoencoder
-from isthmus.parts.bottlenecks import Gaussian
+from isthmus.parts.bottlenecks import Gaussian, Plain
+from isthmus.parts.penalties import MMD, TotalCorrelation
 from isthmus.variants.compose import compose
 
 
 def variational(latent_dim: int | str = "auto", beta: float = 1.0, **settings: Any) -> Autoencoder:
     """Return an autoencoder whose code has a prior, so that samples can be drawn (Kingma & Welling 2014).
 
-    The decoder's variance is learned (Rybkin 2021), so with ``beta=1`` the loss is the negative evidence lower bound.
+    The decoder's variance is learned (Rybkin 2021), so with ``beta=1`` the loss is the negative evidence lower bound. Another
+    likelihood is another ``reconstruction``: "bernoulli" for black and white images, "squared_error" for a variance of 1/2.
     """
     return compose(latent_dim, {"bottleneck": Gaussian(beta=beta)}, settings)
+
+
+def beta_vae(
+    latent_dim: int | str = "auto",
+    beta: float = 4.0,
+    warm_up: float = 0.0,
+    capacity: float = 0.0,
+    free_bits: float = 0.0,
+    **settings: Any,
+) -> Autoencoder:
+    """Return a variational autoencoder that presses its code harder towards the prior (Higgins 2017; Burgess 2018)."""
+    return compose(latent_dim, {"bottleneck": Gaussian(beta, warm_up, capacity, free_bits)}, settings)
+
+
+def wasserstein(
+    latent_dim: int | str = "auto", weight: float = 100.0, kernel: str = "imq", **settings: Any
+) -> Autoencoder:
+    """Return an autoencoder whose codes, all together, are held near the prior by their MMD (WAE-MMD; Tolstikhin 2018).
+
+    The prior fixes the scale of the code, so it does not start from principal components, which have their own.
+    """
+    own = {"bottleneck": Plain(), "penalties": (MMD(weight, kernel),), "shortcut": False, "sampler": "prior"}
+    return compose(latent_dim, own, settings)
+
+
+def info_vae(
+    latent_dim: int | str = "auto", alpha: float = 0.5, scaling: float = 100.0, **settings: Any
+) -> Autoencoder:
+    """Return a variational autoencoder that trades the KL of each code for the MMD of all together (Zhao 2019).
+
+    ``alpha`` and ``scaling`` are the paper's alpha and lambda: the KL has the weight 1 - alpha, the MMD alpha + lambda - 1.
+    """
+    own = {"bottleneck": Gaussian(beta=1 - alpha), "penalties": (MMD(alpha + scaling - 1),)}
+    return compose(latent_dim, own, settings)
+
+
+def tc_vae(latent_dim: int | str = "auto", beta: float = 4.0, **settings: Any) -> Autoencoder:
+    """Return a variational autoencoder whose numbers are pressed to be independent of each other (beta-TC-VAE; Chen 2018).
+
+    Of the three parts of the mean KL only the total correlation is weighed by ``beta``; the others count as they are.
+    """
+    return compose(latent_dim, {"bottleneck": Gaussian(), "penalties": (TotalCorrelation(beta - 1),)}, settings)
