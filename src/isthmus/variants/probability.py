@@ -6,7 +6,7 @@ from typing import Any
 
 from isthmus.estimator import Autoencoder
 from isthmus.parts.bottlenecks import Gaussian, Plain
-from isthmus.parts.penalties import MMD, TotalCorrelation
+from isthmus.parts.penalties import MMD, CodeCritic, FactorCritic, SampleCritic, TotalCorrelation
 from isthmus.variants.compose import compose
 
 
@@ -59,3 +59,27 @@ def tc_vae(latent_dim: int | str = "auto", beta: float = 4.0, **settings: Any) -
     Of the three parts of the mean KL only the total correlation is weighed by ``beta``; the others count as they are.
     """
     return compose(latent_dim, {"bottleneck": Gaussian(), "penalties": (TotalCorrelation(beta - 1),)}, settings)
+
+
+def factor_vae(latent_dim: int | str = "auto", gamma: float = 3.0, **settings: Any) -> Autoencoder:
+    """Return a variational autoencoder with a critic that finds what its numbers say of each other (Kim & Mnih 2018)."""
+    return compose(latent_dim, {"bottleneck": Gaussian(), "penalties": (FactorCritic(gamma),)}, settings)
+
+
+def adversarial(latent_dim: int | str = "auto", weight: float = 3.0, **settings: Any) -> Autoencoder:
+    """Return an autoencoder whose codes a critic cannot tell from draws of the prior (Makhzani 2015).
+
+    The prior fixes the scale of the code, so it does not start from principal components, which have their own.
+    """
+    own = {"bottleneck": Plain(), "penalties": (CodeCritic(weight),), "shortcut": False, "sampler": "prior"}
+    return compose(latent_dim, own, settings)
+
+
+def vae_gan(
+    latent_dim: int | str = "auto", weight: float = 3.0, similarity: float = 0.1, **settings: Any
+) -> Autoencoder:
+    """Return a variational autoencoder whose samples a critic cannot tell from data (Larsen 2016).
+
+    The paper replaces the error in the numbers of a sample by that in the critic's hidden layer; here both count.
+    """
+    return compose(latent_dim, {"bottleneck": Gaussian(), "penalties": (SampleCritic(weight, similarity),)}, settings)
