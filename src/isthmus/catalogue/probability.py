@@ -97,4 +97,27 @@ VARIANTS = (
         ),
         "Larsen et al. 2016",
     ),
+    Entry(
+        "spherical",
+        "a variational code of directions: points of the unit sphere, none of which is the centre",
+        "Data that is compared by angles (texts, spectra, normalised counts), and codes that are searched by cosine.",
+        "Data whose size matters as much as its direction, and codes of more than some twenty numbers.",
+        "-log p(x | z) + beta * KL(power_spherical(mu, kappa) || uniform)",
+        "any",
+        (Option("beta", "float", 1.0, "weight of the KL term; 1 is the evidence lower bound"),),
+        "Davidson et al. 2018; De Cao & Aziz 2020",
+    ),
+    Entry(
+        "conditional",
+        "a variational code beside a label that encoder and decoder are told",
+        "New samples of the kind you name, and codes that leave out what the label says.",
+        "Labels that are to be found rather than told: the code does not hold them.",
+        "-log p(x | z, y) + beta * KL(q(z | x, y) || N(0, 1))",
+        "labels",
+        (
+            Option("condition", "str", "y", '"y" for labels given beside the samples, or the name of a column'),
+            Option("beta", "float", 1.0, "weight of the KL term; 1 is the evidence lower bound"),
+        ),
+        "Sohn et al. 2015",
+    ),
 )

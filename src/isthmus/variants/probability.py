@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from isthmus.estimator import Autoencoder
-from isthmus.parts.bottlenecks import Gaussian, Plain
+from isthmus.parts.bottlenecks import Gaussian, Plain, Spherical
 from isthmus.parts.penalties import MMD, CodeCritic, FactorCritic, SampleCritic, TotalCorrelation
 from isthmus.variants.compose import compose
 
@@ -83,3 +83,19 @@ def vae_gan(
     The paper replaces the error in the numbers of a sample by that in the critic's hidden layer; here both count.
     """
     return compose(latent_dim, {"bottleneck": Gaussian(), "penalties": (SampleCritic(weight, similarity),)}, settings)
+
+
+def spherical(latent_dim: int | str = "auto", beta: float = 1.0, **settings: Any) -> Autoencoder:
+    """Return a variational autoencoder whose codes are directions: points of the unit sphere (Davidson 2018)."""
+    return compose(latent_dim, {"bottleneck": Spherical(beta)}, settings)
+
+
+def conditional(
+    latent_dim: int | str = "auto", condition: str = "y", beta: float = 1.0, **settings: Any
+) -> Autoencoder:
+    """Return a variational autoencoder that is told the labels of its samples (Sohn 2015).
+
+    ``condition`` is "y", for the labels of ``fit(X, y)``, or the name of a column. A tenth of the rows are told nothing in
+    training, so that the model does without as well.
+    """
+    return compose(latent_dim, {"bottleneck": Gaussian(beta=beta), "condition": condition}, settings)

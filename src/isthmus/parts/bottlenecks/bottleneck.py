@@ -29,6 +29,8 @@ class Bottleneck(Part, ABC):
     """Is the code a random variable with a prior? Then it can be drawn without data, and wants a likelihood beside it."""
     constrains: ClassVar[bool]
     """Does it hold a code that is as large as the input, so that copying is no solution?"""
+    fewest: ClassVar[int] = 1
+    """The smallest latent_dim it can make a code of."""
 
     @property
     @abstractmethod
