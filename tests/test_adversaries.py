@@ -281,3 +281,14 @@ def test_an_adversarial_model_saves_its_critic_and_answers_as_before(digits, tmp
     assert isinstance(ae.model_.parts.bottleneck, Plain)
     for name, value in ae.model_.critics.state_dict().items():
         assert torch.equal(value, again.model_.critics.state_dict()[name])
+
+
+def test_a_critic_stands_beside_a_condition(digits) -> None:
+    from sklearn.datasets import load_digits
+
+    y = load_digits().target[:200]
+    ae = variant("vae_gan", latent_dim=3, condition="y", max_epochs=2, random_state=0, verbose=False).fit(
+        digits[:200], y
+    )
+    assert math.isfinite(list(ae.history_)[-1]["train"]["samplecritic"])
+    assert np.asarray(ae.sample(2, random_state=0, condition=3)).shape == (2, 64)
