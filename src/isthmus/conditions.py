@@ -31,7 +31,7 @@ class Condition:
         """Learn from ``fit``'s arguments: ``setting`` is "y", or the names of the columns."""
         if setting == LABELS:
             if y is None:
-                raise DataError('This autoencoder has condition="y" and needs labels: pass y, as in fit(X, y).')
+                raise DataError('condition="y" requires y to be passed, but the target y is None; call fit(X, y).')
             return cls(data.learn(_labels(y)), None)
         columns = (setting,) if isinstance(setting, str) else tuple(setting)
         if not is_table(X):
@@ -52,7 +52,8 @@ class Condition:
                 return None
             frame = _select(X, self.columns)
         elif self.columns is None:
-            frame = _labels(np.repeat(given, n_rows) if np.ndim(given) == 0 else given)
+            labels = _array(given)
+            frame = _labels(np.repeat(labels, n_rows) if labels.ndim == 0 else labels)
         elif is_table(given):
             frame = _select(given, self.columns)
         else:
@@ -81,11 +82,13 @@ class Condition:
         return cls(data.codec_from(state["codec"], {}), None if state["columns"] is None else tuple(state["columns"]))
 
 
+def _array(values: Any) -> np.ndarray:
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
 def _labels(y: Any) -> pa.Table:
     """Return labels as a table: whole numbers are names of classes, numbers with fractions are amounts."""
-    if isinstance(y, torch.Tensor):
-        y = y.cpu().numpy()
-    values = np.asarray(y)
+    values = _array(y)
     if values.dtype.kind in "iub":
         values = values.astype(str)
     if values.ndim == 1:

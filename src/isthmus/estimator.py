@@ -278,7 +278,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         )
         most = LARGEST_AUTO if self.latent_dim == "auto" else given_latent_dim(self.latent_dim)
         spectrum = principal_of(split.train, split.train_weight, most, self.seed_)
-        latent_dim = resolve_latent_dim(self.latent_dim, spectrum, layout, parts.network)
+        latent_dim = resolve_latent_dim(self.latent_dim, spectrum, layout, parts)
         width = 0 if self.condition_ is None else self.condition_.width
         with torch.random.fork_rng():
             torch.manual_seed(self.seed_)

@@ -11,7 +11,7 @@ from isthmus.designs import Design, Direct
 from isthmus.errors import SettingError
 from isthmus.layout import Layout
 from isthmus.model import Model, Parts
-from isthmus.parts.bottlenecks import Bare, Bottleneck, Gaussian, Plain
+from isthmus.parts.bottlenecks import Bare, Bottleneck, Gaussian, Plain, Spherical
 from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import MLP, Conv, Modules, Network
 from isthmus.parts.networks.mlp import default_dropout, is_small
@@ -23,7 +23,12 @@ from isthmus.parts.samplers import Aggregated, Mixture, Prior, Sampler
 from isthmus.training import Plan, plan
 
 _NETWORKS: dict[str, type[Network]] = {"mlp": MLP, "conv": Conv}
-_BOTTLENECKS: dict[str, type[Bottleneck]] = {"plain": Plain, "bare": Bare, "gaussian": Gaussian}
+_BOTTLENECKS: dict[str, type[Bottleneck]] = {
+    "plain": Plain,
+    "bare": Bare,
+    "gaussian": Gaussian,
+    "spherical": Spherical,
+}
 _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "squared_error": SquaredError,
     "huber": Huber,
@@ -100,18 +105,18 @@ def scale_for(setting: str, reconstruction: Any) -> str:
     return setting
 
 
-def resolve_latent_dim(setting: int | str, spectrum: Principal, layout: Layout, network: Network) -> int:
+def resolve_latent_dim(setting: int | str, spectrum: Principal, layout: Layout, parts: Parts) -> int:
     """Return the size of the code.
 
     "auto" takes the fewest principal components that explain nine tenths of the variance, at most half of the numbers of
-    a sample and at most 64, and at least 1. At each position of a map it takes 8 numbers.
+    a sample and at most 64, and at least as many as the bottleneck needs. At each position of a map it takes 8 numbers.
     """
-    if setting == "auto" and network.keeps_place:
+    if setting == "auto" and parts.network.keeps_place:
         return CHANNELS_AUTO
     if setting == "auto":
         explained = spectrum.variances.cumsum(0) / max(spectrum.total, 1e-30)
         fewest = int((explained < EXPLAINED - 1e-6).sum()) + 1
-        return max(1, min(fewest, layout.size // 2, LARGEST_AUTO))
+        return max(parts.bottleneck.fewest, min(fewest, layout.size // 2, LARGEST_AUTO))
     return given_latent_dim(setting)
 
 

@@ -3,5 +3,6 @@
 from isthmus.parts.bottlenecks.bottleneck import Auxiliary, Bottleneck, Head
 from isthmus.parts.bottlenecks.gaussian import Gaussian
 from isthmus.parts.bottlenecks.plain import Bare, Plain
+from isthmus.parts.bottlenecks.spherical import Spherical
 
-__all__ = ["Auxiliary", "Bare", "Bottleneck", "Gaussian", "Head", "Plain"]
+__all__ = ["Auxiliary", "Bare", "Bottleneck", "Gaussian", "Head", "Plain", "Spherical"]

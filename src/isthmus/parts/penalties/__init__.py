@@ -1,6 +1,8 @@
 """Penalties: what training asks of a code beyond a good reconstruction."""
 
+from isthmus.parts.penalties.adversaries import CodeCritic, FactorCritic, SampleCritic
+from isthmus.parts.penalties.divergences import MMD, TotalCorrelation
 from isthmus.parts.penalties.penalty import Adversary, Penalty
 from isthmus.parts.penalties.sparsity import L1
 
-__all__ = ["L1", "Adversary", "Penalty"]
+__all__ = ["L1", "MMD", "Adversary", "CodeCritic", "FactorCritic", "Penalty", "SampleCritic", "TotalCorrelation"]
