@@ -19,8 +19,8 @@ from isthmus.threads import threads_for
 if TYPE_CHECKING:
     from isthmus.estimator import Autoencoder
 
-MOST_ROWS, FEWEST_ROWS, MOST_NUMBERS = 256, 16, 2**22
-"""The derivative is averaged over so many rows: fewer when a sample has many numbers."""
+MOST_ROWS, FEWEST_ROWS, MOST_NUMBERS = 256, 8, 2**22
+"""Moves are averaged over so many rows: fewer where many numbers of a code move many numbers of a sample."""
 MOST_CODES = 64
 """Of a longer code, the numbers that vary most are looked at."""
 MOST_COLUMNS = 4
@@ -153,7 +153,7 @@ def interpret_evidence(ae: Autoencoder, evidence: Evidence, step: float | None =
     spread = evidence.codes.astype(np.float64).std(0).reshape(model.z_shape)
     by_code = spread.reshape(model.z_shape[0], -1).mean(1)
     codes = np.sort(np.argsort(-by_code, kind="stable")[:MOST_CODES])
-    few = int(np.clip(MOST_NUMBERS // layout.size, FEWEST_ROWS, MOST_ROWS))
+    few = int(np.clip(MOST_NUMBERS // (len(codes) * layout.size), FEWEST_ROWS, MOST_ROWS))
     chosen = np.arange(len(evidence.codes))
     if len(chosen) > few:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, few, replace=False))
