@@ -25,7 +25,7 @@ from isthmus.errors import DataError, SettingError
 from isthmus.folder import resolved, restore, settings_key, to_saved
 from isthmus.history import History
 from isthmus.inference import map_rows
-from isthmus.inputs import check_input, check_weight
+from isthmus.inputs import check_counts, check_input, check_weight
 from isthmus.model import Blueprint
 from isthmus.parts.part import from_json
 from isthmus.parts.reconstructions import cells_of
@@ -63,7 +63,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     network : "auto", "mlp", "conv", a part such as ``MLP(hidden=(256, 128))``, or your own pair (encoder, decoder) of modules.
     bottleneck : "plain", "gaussian" or a part such as ``Gaussian(beta=4)``.
     corruptions, penalties : parts, one or several; the encoder sees the corrupted sample, the loss compares with the clean one.
-    reconstruction : "auto", "squared_error", "huber", "bernoulli", "normal", "mixed" or a part.
+    reconstruction : "auto", "squared_error", "absolute_error", "huber", "log_cosh", "bernoulli", "normal",
+        "discretized_logistic", "poisson", "negative_binomial", "ssim", "multi_scale_ssim", "mixed" or a part.
     latent_dim : size of the code; "auto" takes the fewest principal components that explain 90 % of the variance, at most
         half of the numbers of a sample and at most 64.
     design : how the parts are joined: "direct", one after the other, or a part such as ``ImportanceWeighted(8)``.
@@ -196,6 +197,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             self._run = self._start(rows, np.arange(len(rows)), np.arange(0), weight, told)
         else:
             rows = self._encode(X)
+            if self.model_.parts.reconstruction.needs_counts:
+                check_counts(rows, self.codec_.layout, type(self.model_.parts.reconstruction).__name__)
             weight = check_weight(sample_weight, len(rows))
             told = self._told(X, y, len(rows))
         piece = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks), told)
@@ -262,6 +265,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """Resolve the settings, find the principal components and build the model."""
         layout, n_rows = self.codec_.layout, len(train_index)
         parts = resolve_parts(self.get_params(deep=False), layout, n_rows)
+        if parts.reconstruction.needs_counts:
+            check_counts(rows, layout, type(parts.reconstruction).__name__)
         self._design = resolve_design(self.design)
         self._has_shortcut = resolve_shortcut(self.shortcut, parts, layout, self._design)
         device, engine = resolve_device(self.device), resolve_engine(self.engine)

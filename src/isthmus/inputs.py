@@ -14,9 +14,12 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
+from isthmus.chunks import chunk_rows, chunks
 from isthmus.data import Images, Series
 from isthmus.data.frames import is_table
+from isthmus.data.rows import Rows
 from isthmus.errors import DataError
+from isthmus.layout import Layout
 
 
 def check_input(estimator: Any, X: Any, reset: bool) -> Any:
@@ -89,3 +92,18 @@ def check_weight(sample_weight: Any, n_rows: int) -> Tensor | None:
     if (weight < 0).any() or not weight.any():
         raise DataError("sample_weight must not be negative, nor all zero.")
     return torch.from_numpy((weight / weight.mean()).astype(np.float32))
+
+
+def check_counts(rows: Rows, layout: Layout, wanted_by: str) -> None:
+    """Refuse data that counts nothing: what is observed must be whole numbers of at least 0. Gaps are 0 in ``rows``."""
+    for place in chunks(len(rows), chunk_rows(layout.size)):
+        x, _ = rows.take(place)
+        wrong = ((x < 0) | (x != x.round())).flatten(1).nonzero()
+        if len(wrong):
+            row, number = wrong[0].tolist()
+            owners = [f"column {b.column!r}" for b in layout.blocks if b.start <= number < b.start + b.width]
+            where = owners[0] if owners else f"number {number}"
+            raise DataError(
+                f"{where} of row {(place.start or 0) + row} is {x.flatten(1)[row, number]:.6g}, but {wanted_by} counts events: "
+                f"it takes whole numbers of at least 0. For measurements, use 'normal' or 'squared_error'."
+            )

@@ -18,7 +18,21 @@ from isthmus.parts.networks.mlp import default_dropout, is_small
 from isthmus.parts.part import Part
 from isthmus.parts.penalties import Penalty
 from isthmus.parts.principal import Principal
-from isthmus.parts.reconstructions import Bernoulli, Huber, Mixed, Normal, Reconstruction, SquaredError
+from isthmus.parts.reconstructions import (
+    SSIM,
+    AbsoluteError,
+    Bernoulli,
+    DiscretizedLogistic,
+    Huber,
+    LogCosh,
+    Mixed,
+    MultiScaleSSIM,
+    NegativeBinomial,
+    Normal,
+    Poisson,
+    Reconstruction,
+    SquaredError,
+)
 from isthmus.parts.samplers import Aggregated, Mixture, Prior, Sampler
 from isthmus.training import Plan, plan
 
@@ -35,6 +49,13 @@ _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "bernoulli": Bernoulli,
     "normal": Normal,
     "mixed": Mixed,
+    "absolute_error": AbsoluteError,
+    "log_cosh": LogCosh,
+    "discretized_logistic": DiscretizedLogistic,
+    "negative_binomial": NegativeBinomial,
+    "poisson": Poisson,
+    "ssim": SSIM,
+    "multi_scale_ssim": MultiScaleSSIM,
 }
 _DESIGNS: dict[str, type[Design]] = {"direct": Direct}
 _SAMPLERS: dict[str, type[Sampler]] = {"prior": Prior, "mixture": Mixture, "aggregated": Aggregated}
@@ -73,8 +94,13 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
         )
     if reconstruction.needs_unit_range and settings["scale"] not in ("auto", "range", "none"):
         raise SettingError(
-            f"{type(reconstruction).__name__} compares probabilities in [0, 1], which scale={settings['scale']!r} does not "
-            f"give; use scale='auto'."
+            f"{type(reconstruction).__name__} compares numbers in [0, 1], which scale={settings['scale']!r} does not give; "
+            f"use scale='auto'."
+        )
+    if reconstruction.needs_counts and settings["scale"] not in ("auto", "none"):
+        raise SettingError(
+            f"{type(reconstruction).__name__} counts events, which scale={settings['scale']!r} would turn into fractions; use "
+            f"scale='auto'."
         )
     parts = Parts(
         network.resolve(layout.shape, n_rows),

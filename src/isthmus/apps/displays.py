@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from isthmus.apps.interpretation import Interpretation
     from isthmus.estimator import Autoencoder
     from isthmus.history import History
 
@@ -294,6 +295,44 @@ class ReconstructionDisplay:
         ax.invert_yaxis()
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel("% of the row's squared error")
+
+
+class MovesDisplay:
+    """How numbers of the code move a window of a series, beside the principal components that move it most alike."""
+
+    figure_: Figure
+    ax_: Axes
+
+    def __init__(self, ours: np.ndarray, theirs: np.ndarray, names: Sequence[str]) -> None:
+        self.ours, self.theirs, self.names = ours, theirs, names
+
+    @classmethod
+    def from_interpretation(cls, found: Interpretation, count: int) -> Self:
+        """Take the ``count`` numbers that move most and, of several channels, the one each moves most."""
+        best, cosine = found.nearest()
+        ours, theirs, names = [], [], []
+        for place in found.order[:count]:
+            channel = int(np.linalg.norm(found.moves[place], axis=0).argmax())
+            ours.append(found.signed[place][:, channel])
+            theirs.append(np.sign(cosine[place]) * found.loadings[best[place]][:, channel])
+            names.append(f"code {found.codes[place] + 1}")
+        return cls(np.array(ours), np.array(theirs), names)
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        ax = self.ax_ = _axes(ax, (1.8 * len(self.ours), 1.9))
+        self.figure_ = _figure_of(ax)
+        length = self.ours.shape[1]
+        time = np.arange(length) + 1.12 * length * np.arange(len(self.ours))[:, None]
+        ax.axhline(0, color=PALETTE.line, linewidth=0.8, zorder=0)
+        for place, (t, our, their) in enumerate(zip(time, self.ours, self.theirs, strict=True)):
+            ax.plot(t, their, color=PALETTE.muted, linewidth=1.1, label=None if place else "PCA's nearest")
+            ax.plot(t, our, color=PALETTE.accent, linewidth=1.4, label=None if place else "this model")
+        ax.set_xticks(time.mean(1), self.names)
+        ax.tick_params(length=0)
+        ax.legend(
+            frameon=False, labelcolor=PALETTE.muted, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=2
+        )
+        return self
 
 
 def flatten_codes(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

@@ -143,12 +143,12 @@ def _scope(source: str, total: int, used: int, judged: int, is_linear: bool) -> 
 
 def _cells(ae: Autoencoder, x: np.ndarray, x_hat: np.ndarray, known: np.ndarray) -> list[tuple[Cell, ...]]:
     """Return for each row its cells, the worst first, with values in the units of the user."""
-    names, owner = _owners(ae)
+    names, owner = owners(ae)
     squared = np.where(known, np.square(x_hat.astype(np.float64) - x), 0.0).reshape(len(x), -1)
     starts = np.flatnonzero(np.diff(owner, prepend=-1))  # the numbers of a cell stand side by side
     by_cell = np.add.reduceat(squared, starts, axis=1)  # (n, cells)
     seen = np.logical_or.reduceat(known.reshape(len(x), -1), starts, axis=1)
-    before, after = _values(ae, x), _values(ae, x_hat)
+    before, after = values_of(ae, x), values_of(ae, x_hat)
     rows = []
     for i in range(len(x)):
         total = by_cell[i].sum() or 1.0
@@ -170,7 +170,7 @@ def _cell(name: str, observed: Any, reconstructed: Any, share: float) -> Cell:
     return Cell(name, observed, reconstructed, share)
 
 
-def _owners(ae: Autoencoder) -> tuple[list[str], np.ndarray]:
+def owners(ae: Autoencoder) -> tuple[list[str], np.ndarray]:
     """Return the names of the cells of a row, and for each encoded number the cell it belongs to."""
     layout = ae.codec_.layout
     if not layout.blocks:
@@ -183,7 +183,7 @@ def _owners(ae: Autoencoder) -> tuple[list[str], np.ndarray]:
     return names, owner
 
 
-def _values(ae: Autoencoder, x: np.ndarray) -> dict[str, list[Any]]:
+def values_of(ae: Autoencoder, x: np.ndarray) -> dict[str, list[Any]]:
     """Decode rows into one list of plain values per cell name."""
     decoded = ae.codec_.decode(x)
     if ae.codec_.kind == "table":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from isthmus.apps.displays import PALETTE, ReconstructionDisplay, picture, rivals
+from isthmus.apps.displays import PALETTE, MovesDisplay, ReconstructionDisplay, picture, rivals
 from isthmus.apps.words import percent, plain
 
 if TYPE_CHECKING:
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
     from isthmus.apps.displays import BaselineDisplay, CodeMapDisplay, LearningCurveDisplay
     from isthmus.apps.evidence import Pair
+    from isthmus.apps.interpretation import Interpretation
 
 MOST_COLUMNS = 60
 """More columns of a table than these are left to report.json."""
+MOST_CODES = 8
+"""How many numbers of a code are interpreted on the page, those that move most."""
 LARGEST_PICTURE = 112
 """Pictures are shrunk to this many pixels a side, so that the page stays small."""
 
@@ -50,6 +53,8 @@ class Facts(Protocol):
     def curves(self) -> tuple[LearningCurveDisplay, ...]: ...
     @property
     def code_map(self) -> CodeMapDisplay | None: ...
+    @property
+    def interpretation(self) -> Interpretation | None: ...
     def to_dict(self) -> dict[str, Any]: ...
 
 
@@ -64,7 +69,7 @@ def render(report: Facts) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "value": value_text}
+    environment.filters |= {"number": number, "percent": percent, "value": value_text, "move": move_text}
     facts = report.to_dict()
     return environment.get_template("report.html.jinja").render(
         facts=facts,
@@ -73,6 +78,8 @@ def render(report: Facts) -> str:
         rivals=rivals(report.data["code"]),
         figures=_figures(report),
         pictures=_pictures(report),
+        heat=_heat(report),
+        most_codes=MOST_CODES,
         columns=list(report.scores.get("columns", {}).items())[:MOST_COLUMNS],
         most_columns=MOST_COLUMNS,
         settings={name: setting_text(value) for name, value in report.settings.items()},
@@ -94,6 +101,16 @@ def value_text(value: Any) -> str:
         return f"{value:.5g}"
     text = str(value)
     return text if len(text) <= 32 else f"{text[:31]}…"
+
+
+def move_text(move: dict[str, Any]) -> str:
+    """Write how far a column moves: with its sign where most rows agree on one, and to which category."""
+    size, signed = move["size"], move["signed"]
+    if signed is None:
+        return f"→ {value_text(move['towards'])} {size:.2f}"
+    if abs(signed) < size / 2:
+        return f"±{size:.2f}"
+    return f"{'+' if signed > 0 else '−'}{size:.2f}"
 
 
 def setting_text(value: Any) -> str:
@@ -150,7 +167,37 @@ def _figures(report: Facts) -> dict[str, str]:
         for name, pairs in (("typical", report.typical), ("worst", report.worst)):
             display = ReconstructionDisplay(pairs, "series")
             figures[name] = svg(display, name, f"{name} windows beside their reconstructions", (4.7, 1.7))
+        if report.interpretation is not None:
+            display = MovesDisplay.from_interpretation(report.interpretation, MOST_CODES // 2)
+            figures["moves"] = svg(display, "moves", "how each number of the code moves a window", (4.7, 1.7))
     return figures
+
+
+def _heat(report: Facts) -> list[dict[str, Any]]:
+    """Return for each number of the code a picture of what it moves, and one of what PCA's nearest does; images only."""
+    found = report.interpretation
+    if found is None or report.data["kind"] != "images" or found.moves.ndim != 4:
+        return []
+    best, cosine = found.nearest()
+    return [
+        {
+            "code": int(found.codes[place]),
+            "component": int(best[place]),
+            "cosine": abs(float(cosine[place])),
+            "ours": _data_uri(heat(found.signed[place])),
+            "theirs": _data_uri(heat(np.sign(cosine[place]) * found.loadings[best[place]])),
+        }
+        for place in found.order[:MOST_CODES]
+    ]
+
+
+def heat(moves: np.ndarray) -> np.ndarray:
+    """Draw moves (c, h, w) as RGBA (h, w, 4): what rises in one colour, what falls in another, nothing where nothing moves."""
+    mean = moves.mean(0)
+    strength = np.abs(mean) / max(float(np.abs(mean).max()), 1e-30)
+    colours = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (PALETTE.alert, PALETTE.accent)]
+    rgb = np.where((mean > 0)[..., None], *np.array(colours, np.uint8)[::-1, None, None])
+    return np.concatenate([rgb, np.rint(255 * strength).astype(np.uint8)[..., None]], axis=-1).astype(np.uint8)
 
 
 def _pictures(report: Facts) -> dict[str, list[dict[str, Any]]]:

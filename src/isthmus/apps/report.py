@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus.apps.displays import BaselineDisplay, CodeMapDisplay, LearningCurveDisplay
 from isthmus.apps.evidence import Evidence, Pair, gather_evidence, typical_and_worst
 from isthmus.apps.health import Finding, compared, examine
+from isthmus.apps.interpretation import Interpretation, interpret_evidence
 from isthmus.apps.page import render
 from isthmus.apps.words import percent, plain
 from isthmus.atomic import written_whole
@@ -53,6 +54,7 @@ class Report:
     baseline: BaselineDisplay
     curves: tuple[LearningCurveDisplay, ...]
     code_map: CodeMapDisplay | None
+    interpretation: Interpretation | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return every fact of the page as plain data; pictures and drawings apart."""
@@ -79,6 +81,7 @@ class Report:
                     "points": [[float(f"{number:.4g}") for number in point] for point in code_map.points],
                     "values": code_map.values,
                 },
+                "interpretation": None if self.interpretation is None else self.interpretation.to_dict(),
             }
         )
 
@@ -134,6 +137,7 @@ def report(ae: Autoencoder, X: Any = None, y: Any = None, y_name: str | None = N
         baseline=BaselineDisplay.from_scores(ae.scores_, ae.latent_dim_),
         curves=tuple(LearningCurveDisplay.from_history(history, term) for term in terms) if len(history) > 1 else (),
         code_map=None if evidence is None else CodeMapDisplay.from_evidence(evidence, y, y_name),
+        interpretation=None if evidence is None else interpret_evidence(ae, evidence),
     )
 
 

@@ -37,4 +37,14 @@ VARIANTS = (
         ),
         "Masci et al. 2011",
     ),
+    Entry(
+        "counts",
+        "counts events: whole numbers that scatter more the larger they are",
+        "Numbers of reads, words, visits or defects, most of them small and many of them 0.",
+        "Measurements, and counts so large that they might as well be measurements.",
+        "-log NB(x; mean e^x_hat, variance m + m^2 / r),  z = f(log(1 + x)),  x_hat = g(z)",
+        "counts",
+        (Option("zero_inflated", "bool", False, "learn besides how often a count is lost and reads 0"),),
+        "Eraslan et al. 2019",
+    ),
 )

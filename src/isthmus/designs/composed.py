@@ -18,7 +18,7 @@ from isthmus.parts.bottlenecks import Auxiliary
 from isthmus.parts.networks.linear import Linear, linear
 from isthmus.parts.penalties import Adversary, Penalty
 from isthmus.parts.principal import Principal, centre
-from isthmus.parts.reconstructions import LogVariance
+from isthmus.parts.reconstructions import Starting
 from isthmus.parts.step import Batch, Code, Step, frozen
 from isthmus.training import Run
 
@@ -269,6 +269,8 @@ class Composed(Model):
 
     @torch.no_grad()
     def start_from(self, floor: Principal) -> None:
+        if isinstance(self.scale, Starting):
+            self.scale.start_from(floor.mean, None)
         if self.encoder.shortcut is not None:
             self.become_linear(floor)
 
@@ -294,9 +296,8 @@ class Composed(Model):
             _silence(decoder.body)
         else:
             decoder.gate.zero_()
-        if isinstance(self.scale, LogVariance):
-            left = left_by(floor, self.layout)
-            self.scale.start(left.mean()[None] if self.scale.log_var.numel() == 1 else left)
+        if isinstance(self.scale, Starting):
+            self.scale.start_from(floor.mean, left_by(floor, self.layout))
 
 
 class _Outputs(nn.Module):

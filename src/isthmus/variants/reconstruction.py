@@ -7,6 +7,7 @@ from typing import Any, Literal
 from isthmus.estimator import Autoencoder
 from isthmus.parts.bottlenecks import Plain
 from isthmus.parts.networks import MLP, Conv
+from isthmus.parts.reconstructions import NegativeBinomial
 from isthmus.variants.compose import compose
 
 
@@ -32,3 +33,8 @@ def convolutional(
     """Return an autoencoder for images whose layers are convolutions (Masci 2011)."""
     own = {"network": Conv(channels=channels, down=down, up=up), "shortcut": False}
     return compose(latent_dim, own, settings)
+
+
+def counts(latent_dim: int | str = "auto", zero_inflated: bool = False, **settings: Any) -> Autoencoder:
+    """Return an autoencoder for counts, whose decoder says how many events to expect of each number (Eraslan 2019)."""
+    return compose(latent_dim, {"reconstruction": NegativeBinomial(zero_inflated)}, settings)

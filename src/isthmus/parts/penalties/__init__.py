@@ -3,6 +3,17 @@
 from isthmus.parts.penalties.adversaries import CodeCritic, FactorCritic, SampleCritic
 from isthmus.parts.penalties.divergences import MMD, TotalCorrelation
 from isthmus.parts.penalties.penalty import Adversary, Penalty
+from isthmus.parts.penalties.perceptual import Perceptual
 from isthmus.parts.penalties.sparsity import L1
 
-__all__ = ["L1", "MMD", "Adversary", "CodeCritic", "FactorCritic", "Penalty", "SampleCritic", "TotalCorrelation"]
+__all__ = [
+    "L1",
+    "MMD",
+    "Adversary",
+    "CodeCritic",
+    "FactorCritic",
+    "Penalty",
+    "Perceptual",
+    "SampleCritic",
+    "TotalCorrelation",
+]

@@ -44,13 +44,25 @@ class Reconstruction(Part, ABC):
     def normaliser(self, layout: Layout, scale: nn.Module | None) -> Tensor | None:
         """Return the part of each cell that no reconstruction can change, (n_cells,) or (1,); None when there is none.
 
-        What is left after subtracting it is at least 0, and 0 for a perfect reconstruction of 0/1 or real data.
+        What is left after subtracting it is at least 0, and 0 for a perfect reconstruction of 0/1 or real data. Where the
+        best there could be depends on the sample (counts, levels of grey), there is none: what is left is -log p >= 0.
         """
 
     @abstractmethod
     def link(self, layout: Layout) -> tuple[Tensor, Tensor] | None:
         """Return (gain, offset), each broadcastable to a flat sample, such that gain * (x - offset) is what the decoder
         must give for the mean to be near x. The linear shortcut speaks through it; None when there is no such line.
+        """
+
+
+class Starting(nn.Module, ABC):
+    """What a reconstruction keeps beside the networks, where the data says something of it before the first step."""
+
+    @abstractmethod
+    def start_from(self, mean: Tensor, left: Tensor | None) -> None:
+        """Take up the mean of every number, (d,), and the variance that PCA leaves of each, (d,) or (n_blocks,).
+
+        ``left`` is None where the model does not start as PCA.
         """
 
 
