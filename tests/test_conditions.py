@@ -81,7 +81,7 @@ def test_columns_of_a_table_can_be_the_condition() -> None:
 
 def test_conditions_that_make_no_sense_are_refused(digits: np.ndarray) -> None:
     ae = ist.Autoencoder(bottleneck="gaussian", condition="y", latent_dim=2, **QUICK)
-    with pytest.raises(DataError, match=r"needs labels: pass y"):
+    with pytest.raises(DataError, match=r"requires y to be passed"):
         ae.fit(digits)
     with pytest.raises(SettingError, match=r"names columns, but the data is no table"):
         ae.set_params(condition=["age"]).fit(digits)
