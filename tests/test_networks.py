@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 import isthmus as ist
+from isthmus.data import learn
 from isthmus.designs import Composed
-from isthmus.errors import SettingError
+from isthmus.errors import DataError, SettingError
 from isthmus.layout import Layout
 from isthmus.model import Blueprint, Parts
 from isthmus.parts.bottlenecks import Bare, Gaussian, Plain
@@ -437,3 +438,112 @@ def test_a_rows_result_does_not_depend_on_the_rows_around_it(network, digits: np
     for index in (slice(7, 8), slice(100, 131), [299, 0, 5]):
         assert np.array_equal(ae.transform(X[index]), whole[index])
         assert np.array_equal(ae.score_samples(X[index]), scores[index])
+
+
+# -- volumes
+
+
+def blobs(n: int, dtype: str = "f4") -> np.ndarray:
+    """Draw volumes (n, 1, 8, 8, 8) with one ball each, whose place and size differ."""
+    rng = np.random.default_rng(0)
+    centre, radius = rng.uniform(2, 5, size=(n, 3, 1, 1, 1)), rng.uniform(1.5, 3, size=(n, 1, 1, 1))
+    distance = np.sqrt(((np.indices((8, 8, 8)) - centre) ** 2).sum(1))
+    volumes = 1 / (1 + np.exp(3 * (distance - radius)))
+    return (255 * volumes if dtype == "u1" else volumes)[:, None].astype(dtype)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"network": Conv((8,), up="resize")}, {"network": Conv((8,), code="map")}], ids=str
+)
+def test_volumes_are_learned_and_kept(settings, tmp_path) -> None:
+    X = blobs(200)
+    ae = ist.Autoencoder(latent_dim=4, random_state=0, verbose=False, max_epochs=15, **settings).fit(X)
+    assert ae.codec_.layout.shape == (1, 8, 8, 8)
+    assert ae.scores_["model"]["squared_error"] < 0.5 * ae.scores_["mean"]["squared_error"]
+    assert ae.reconstruct(X[:3]).shape == (3, 1, 8, 8, 8)
+    ae.save(tmp_path / "model")
+    loaded = ist.load(tmp_path / "model")
+    assert np.array_equal(loaded.transform(X), ae.transform(X))
+    assert np.array_equal(loaded.inverse_transform(ae.transform(X)), ae.reconstruct(X))
+    assert np.array_equal(ae.transform(X[5:6]), ae.transform(X)[5:6])
+
+
+def test_volumes_come_back_in_their_units_with_gaps_hidden() -> None:
+    X = blobs(5, "u1")
+    codec = learn(X)
+    x, observed = codec.encode(X).take(slice(None))
+    assert observed is None
+    np.testing.assert_allclose(x.numpy(), X / 255, rtol=1e-6)
+    assert np.array_equal(codec.decode(x.numpy()), X)
+    assert torch.equal(learn(torch.from_numpy(X)).decode(x.numpy()), torch.from_numpy(X))
+    gappy = X.astype("f4")
+    gappy[1, 0, 2, 3, 4] = np.nan
+    x, observed = learn(gappy).encode(gappy).take(slice(None))
+    assert observed is not None
+    assert (~observed).nonzero().tolist() == [[1, 0, 2, 3, 4]]
+    assert x[1, 0, 2, 3, 4] == 0
+
+
+def test_volumes_that_do_not_fit_are_refused_in_a_sentence() -> None:
+    X = blobs(30)
+    ae = ist.Autoencoder(latent_dim=2, network=MLP((4,)), **QUICK).fit(X)
+    with pytest.raises(DataError, match=r"the shape \(1, 8, 8, 7\), the model was trained on \(1, 8, 8, 8\)"):
+        ae.transform(X[..., :7])
+    with pytest.raises(DataError, match="The model expects volumes of the shape"):
+        ae.transform(X.reshape(30, -1))
+    X[2, 0, 1, 1, 1] = np.inf
+    with pytest.raises((DataError, ValueError), match="infinity"):
+        ae.fit(X)
+    with pytest.raises(DataError, match="nothing is in it"):
+        learn(X[:0])
+
+
+# -- variants
+
+
+def test_a_linear_autoencoder_finds_the_subspace_of_pca_by_itself() -> None:
+    from sklearn.decomposition import PCA
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 3)) @ rng.normal(size=(3, 8)) * 3 + 0.1 * rng.normal(size=(1000, 8))
+    ae = ist.linear(latent_dim=3, random_state=0, verbose=False, validation_fraction=0.0).fit(X)
+    directions = ae.inverse_transform(np.eye(3)) - ae.inverse_transform(np.zeros((1, 3)))
+    learned = np.linalg.qr(directions.T.astype(float))[0]
+    cosines = np.linalg.svd(learned.T @ PCA(3).fit(X).components_.T)[1]
+    assert np.degrees(np.arccos(np.clip(cosines, -1, 1))).max() < 1.0
+
+
+def test_an_undercomplete_code_as_large_as_the_input_is_refused(digits: np.ndarray) -> None:
+    with pytest.raises(SettingError, match="latent_dim=64 is not smaller than the 64 input numbers"):
+        ist.undercomplete(latent_dim=64, **QUICK).fit(digits)
+
+
+def test_an_overcomplete_code_is_larger_than_the_input_and_must_be_held(digits: np.ndarray) -> None:
+    ae = ist.overcomplete(**QUICK).fit(digits)
+    assert ae.transform(digits[:2]).shape == (2, 128)
+    with pytest.raises(SettingError, match=r"nothing would be compressed.* or add a corruption, a penalty"):
+        ist.overcomplete(corruptions=(), **QUICK).fit(digits)
+    ist.overcomplete(latent_dim=70, corruptions=(), penalties=ist.L1(), **QUICK).fit(digits)
+
+
+@pytest.mark.parametrize(("setting", "size"), [("2x", 128), ("1.5x", 96), ("0.1x", 7)])
+def test_a_code_may_be_a_multiple_of_the_input(setting: str, size: int, digits: np.ndarray) -> None:
+    ae = ist.Autoencoder(latent_dim=setting, corruptions=ist.Masking(), network=MLP((8,)), **QUICK).fit(digits)
+    assert ae.latent_dim_ == size
+
+
+def test_a_multiple_that_is_none_is_refused(digits: np.ndarray) -> None:
+    for setting in ("x", "-1x", "two"):
+        with pytest.raises(SettingError, match="must be a whole number, 'auto', or a multiple"):
+            ist.Autoencoder(latent_dim=setting, **QUICK).fit(digits)
+    with pytest.raises(SettingError, match="must be at least 1"):
+        ist.Autoencoder(latent_dim="0x", **QUICK).fit(digits)
+
+
+@pytest.mark.parametrize("options", [{"code": "map", "residual": 1}, {"down": "pool", "up": "upsample"}], ids=str)
+def test_the_convolutional_variant_reads_series_images_and_volumes(options) -> None:
+    rng = np.random.default_rng(0)
+    series = ist.Series(rng.normal(size=(60, 2)), length=10, step=2)
+    for X in (series, rng.normal(size=(30, 6, 7)), rng.normal(size=(30, 1, 4, 5, 3))):
+        ae = ist.convolutional(latent_dim=2, **options, **(QUICK | {"max_epochs": 1})).fit(X)
+        assert np.isfinite(ae.transform(X)).all()

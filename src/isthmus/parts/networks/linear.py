@@ -32,9 +32,9 @@ class Linear(nn.Linear):
 
 
 class Transposed(nn.Module):
-    """The way back through a linear layer, by its own weights: x W + b, with a bias of its own (Hinton 2006)."""
+    """The way back through a linear layer, by its own weights: x W + b, with a bias of its own (Vincent 2008)."""
 
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
         self.weight, self.bias = weight, bias  # the very Parameter of the other layer: whatever moves one moves both
 

@@ -24,8 +24,8 @@ class MLP(Network):
     ``hidden=()`` leaves only the linear maps of bottleneck and output; ``hidden="auto"`` derives the widths from the data
     (:func:`default_widths`). Each hidden layer is linear map, ``norm`` ("none", "layer", "batch"), activation, dropout.
     ``output_activation`` stands behind the last layer, for reconstructions that compare the sample itself; likelihoods
-    bring their own. ``tied`` decoders go back through the encoder's weights, transposed, with biases of their own (Hinton
-    2006). ``spectral_norm`` keeps every layer of the decoder from being steeper than 1 (Miyato 2018).
+    bring their own. ``tied`` decoders go back through the encoder's weights, transposed, with biases of their own (Vincent
+    2008). ``spectral_norm`` keeps every layer of the decoder from being steeper than 1 (Miyato 2018).
     """
 
     hidden: tuple[int, ...] | str = "auto"
