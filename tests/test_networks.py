@@ -26,6 +26,7 @@ from isthmus.parts.networks.places import PixelShuffle, convolution, transposed_
 from isthmus.parts.part import from_json, to_json
 from isthmus.parts.reconstructions import SquaredError
 from isthmus.parts.step import Batch
+from isthmus.training import Run
 
 QUICK = {"random_state": 0, "verbose": False, "max_epochs": 2, "shortcut": False}
 DOWNS, UPS = ("strided", "pool"), ("transposed", "resize", "upsample", "pixel_shuffle")
@@ -547,3 +548,33 @@ def test_the_convolutional_variant_reads_series_images_and_volumes(options) -> N
     for X in (series, rng.normal(size=(30, 6, 7)), rng.normal(size=(30, 1, 4, 5, 3))):
         ae = ist.convolutional(latent_dim=2, **options, **(QUICK | {"max_epochs": 1})).fit(X)
         assert np.isfinite(ae.transform(X)).all()
+
+
+# -- resuming
+
+
+class Stop:
+    """End the training after some epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_epoch_end(self, run: Run) -> bool:
+        return run.epoch >= self.epochs
+
+
+@pytest.mark.parametrize("network", [MLP((6,), norm="batch", spectral_norm=True), MLP((6,), tied=True)], ids=repr)
+def test_a_training_taken_up_again_ends_in_the_same_bits(network, digits: np.ndarray, tmp_path) -> None:
+    settings = QUICK | {"latent_dim": 2, "max_epochs": 4, "network": network}
+    X = digits[:200]
+    whole = ist.Autoencoder(**settings).fit(X)
+    ist.Autoencoder(callbacks=[ist.Checkpoint(tmp_path), Stop(2)], **settings).fit(X)
+    resumed = ist.Autoencoder(callbacks=[ist.Checkpoint(tmp_path)], **settings).fit(X)
+    assert np.array_equal(resumed.reconstruct(X), whole.reconstruct(X))
+
+
+def test_a_report_says_what_a_volume_is(tmp_path) -> None:
+    X = blobs(40)
+    ae = ist.Autoencoder(latent_dim=2, network=MLP((4,)), **QUICK).fit(X)
+    ist.report(ae, X).save(str(tmp_path / "report.html"))
+    assert "volumes of 1 × 8 × 8 × 8 numbers" in (tmp_path / "report.html").read_text(encoding="utf-8")
