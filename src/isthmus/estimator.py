@@ -56,7 +56,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     """Learn a short code of your data, and the way back.
 
     Everything has a default. ``fit`` takes arrays (n, d), tables (pandas, polars, Arrow; mixed types and gaps), images
-    (n, h, w) or (n, c, h, w), ``Series``, and scipy sparse matrices; what comes back has the form and units that went in.
+    (n, h, w) or (n, c, h, w), volumes (n, c, d, h, w), ``Series``, and scipy sparse matrices; what comes back has the form
+    and units that went in.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     reconstruction : "auto", "squared_error", "absolute_error", "huber", "log_cosh", "bernoulli", "normal",
         "discretized_logistic", "poisson", "negative_binomial", "ssim", "multi_scale_ssim", "mixed" or a part.
     latent_dim : size of the code; "auto" takes the fewest principal components that explain 90 % of the variance, at most
-        half of the numbers of a sample and at most 64.
+        half of the numbers of a sample and at most 64; "2x" is twice the numbers of a sample.
     design : how the parts are joined: "direct", one after the other, or a part such as ``ImportanceWeighted(8)``.
     condition : what encoder and decoder are told besides: "y" for the labels of ``fit(X, y)``, or names of columns of X.
     sampler : where ``sample`` takes codes from: "auto" (the prior of a code that has one, else a mixture of Gaussians fitted
@@ -281,7 +282,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             None if told is None else told[torch.from_numpy(train_index)],
             None if told is None or not len(held_out) else told[torch.from_numpy(held_out)],
         )
-        most = LARGEST_AUTO if self.latent_dim == "auto" else given_latent_dim(self.latent_dim)
+        most = LARGEST_AUTO if self.latent_dim == "auto" else given_latent_dim(self.latent_dim, layout)
         spectrum = principal_of(split.train, split.train_weight, most, self.seed_)
         latent_dim = resolve_latent_dim(self.latent_dim, spectrum, layout, parts)
         width = 0 if self.condition_ is None else self.condition_.width

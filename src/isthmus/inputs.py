@@ -35,16 +35,16 @@ def check_input(estimator: Any, X: Any, reset: bool) -> Any:
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu()
         X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
-    if isinstance(X, (Images, Series)) or getattr(X, "ndim", 2) in (3, 4):
+    if isinstance(X, (Images, Series)) or getattr(X, "ndim", 2) in (3, 4, 5):
         return _check_samples(estimator, X, reset)
     if not reset and estimator.codec_.kind == "series":
         return X
     if is_table(X):
         return _check_table(estimator, X, reset)
     codec = None if reset else estimator.codec_
-    if codec is not None and codec.kind == "images":
+    if codec is not None and codec.kind in ("images", "volumes"):
         raise DataError(
-            f"The model expects images of the shape {codec.layout.shape}, but got an array of {np.shape(X)}."
+            f"The model expects {codec.kind} of the shape {codec.layout.shape}, but got an array of {np.shape(X)}."
         )
     return validate_data(
         estimator,

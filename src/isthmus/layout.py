@@ -31,8 +31,9 @@ class Block(NamedTuple):
 class Layout:
     """The shape of one encoded sample and, for tables, the meaning of each feature.
 
-    ``shape`` is ``(d,)`` for tables and arrays, ``(c, h, w)`` for images and ``(length, channels)`` for series windows.
-    ``blocks`` is empty when all numbers are of one kind, else it covers ``range(d)`` in order.
+    ``shape`` is ``(d,)`` for tables and arrays, ``(c, h, w)`` for images, ``(c, d, h, w)`` for volumes and
+    ``(length, channels)`` for series windows. ``blocks`` is empty when all numbers are of one kind, else it covers
+    ``range(d)`` in order.
     """
 
     shape: tuple[int, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import torch
@@ -60,7 +62,7 @@ _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
 _DESIGNS: dict[str, type[Design]] = {"direct": Direct}
 _SAMPLERS: dict[str, type[Sampler]] = {"prior": Prior, "mixture": Mixture, "aggregated": Aggregated}
 WIDEST_MLP_IMAGE = 4096
-"""Images of more numbers than this get a convolutional network; below, dense layers learn more in the same time."""
+"""Images and volumes of more numbers than this get a convolutional network; below, dense layers learn more in the same time."""
 EXPLAINED = 0.9
 """The share of the variance that latent_dim="auto" asks PCA to explain."""
 LARGEST_AUTO = 64
@@ -72,7 +74,7 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
     bottleneck = _named(settings["bottleneck"], "bottleneck", Bottleneck, _BOTTLENECKS)
     network = settings["network"]
     if network == "auto":
-        is_large_image = len(layout.shape) == 3 and layout.size > WIDEST_MLP_IMAGE
+        is_large_image = len(layout.shape) >= 3 and layout.size > WIDEST_MLP_IMAGE
         network = Conv() if is_large_image else MLP(dropout=default_dropout(layout.size, n_rows))
     elif isinstance(network, (tuple, list)) and len(network) == 2 and all(isinstance(m, nn.Module) for m in network):
         network = Modules(*network)
@@ -144,12 +146,19 @@ def resolve_latent_dim(setting: int | str, spectrum: Principal, layout: Layout, 
         fewest = int((explained < EXPLAINED - 1e-6).sum()) + 1
         return max(parts.bottleneck.fewest, min(fewest, layout.size // 2, LARGEST_AUTO))
     return given_latent_dim(setting)
+        return max(1, min(fewest, layout.size // 2, LARGEST_AUTO))
+    return given_latent_dim(setting, layout)
 
 
-def given_latent_dim(setting: Any) -> int:
-    """Return the size of the code that the user asked for."""
+def given_latent_dim(setting: Any, layout: Layout) -> int:
+    """Return the size of the code that the user asked for; "2x" is twice the numbers of a sample."""
+    times = re.fullmatch(r"(\d+(?:\.\d+)?)x", setting) if isinstance(setting, str) else None
+    if times is not None:
+        setting = math.ceil(float(times[1]) * layout.size)
     if isinstance(setting, bool) or not hasattr(setting, "__index__"):
-        raise SettingError(f"latent_dim={setting!r} must be a whole number, or 'auto'.")
+        raise SettingError(
+            f"latent_dim={setting!r} must be a whole number, 'auto', or a multiple of the input as '2x'."
+        )
     if int(setting) < 1:
         raise SettingError(f"latent_dim={setting} must be at least 1.")
     return int(setting)

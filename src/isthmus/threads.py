@@ -30,4 +30,4 @@ def threads_for(model: nn.Module, rows: int, passes: int) -> Iterator[None]:
 
 
 def _convolves(model: nn.Module) -> bool:
-    return any(isinstance(module, nn.Conv2d) for module in model.modules())
+    return any(isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for module in model.modules())

@@ -182,6 +182,8 @@ def _size_words(ae: Autoencoder) -> str:
     if ae.codec_.kind == "images":
         channels, height, width = layout.shape
         return f"images of {height} × {width}{f' × {channels}' if channels > 1 else ''} pixels"
+    if ae.codec_.kind == "volumes":
+        return f"volumes of {' × '.join(map(str, layout.shape))} numbers"
     if ae.codec_.kind == "series":
         length, channels = layout.shape
         return f"windows of {length} points{f' × {channels} channels' if channels > 1 else ''}"

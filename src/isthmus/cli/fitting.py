@@ -210,6 +210,8 @@ def _size(ae: Autoencoder, X: Any) -> str:
     if codec.kind == "images":
         channels, height, width = codec.layout.shape
         return f"{len(X):,} images of {height} × {width} pixels{f', {channels} channels' if channels > 1 else ''}"
+    if codec.kind == "volumes":
+        return f"{len(X):,} volumes of {' × '.join(map(str, codec.layout.shape))} numbers"
     if codec.kind == "series":
         return f"{len(X):,} windows of {codec.layout.shape[0]} points × {codec.layout.shape[1]} channels"
     columns = len(codec.feature_names or []) or codec.layout.size

@@ -26,7 +26,7 @@ def learn(X: Any, *, scale: str = "auto") -> Codec:
     Parameters
     ----------
     X : pandas, polars or pyarrow table; numpy, torch or scipy sparse array (n, d); pictures (n, h, w), (n, c, h, w) or
-        (n, h, w, c); ``Images``; ``Series``.
+        (n, h, w, c); volumes (n, c, d, h, w); ``Images``; ``Series``.
     scale : "auto", or "common" (one scale for all columns), "columns" (each standardised), "range" (to [0, 1]), "none".
 
     >>> import numpy as np
@@ -55,6 +55,10 @@ def learn(X: Any, *, scale: str = "auto") -> Codec:
         from .images import learn_images
 
         return learn_images(array, scale)
+    if len(array.shape) == 5:
+        from .volumes import learn_volumes
+
+        return learn_volumes(array, scale)
     return learn_array(array, scale)
 
 
@@ -78,10 +82,14 @@ def codec_from(state: Mapping[str, Any], stored: Mapping[str, np.ndarray]) -> Co
         from .images import images_from
 
         return images_from(state, stored)
+    if kind == "volumes":
+        from .volumes import volumes_from
+
+        return volumes_from(state, stored)
     if kind == "series":
         from .series import series_from
 
         return series_from(state, stored)
     raise DataError(
-        f"the codec says kind={kind!r}, which is none of table, array, images, series; is the file damaged?"
+        f"the codec says kind={kind!r}, which is none of table, array, images, volumes, series; is the file damaged?"
     )

@@ -15,7 +15,7 @@ class Codec(Protocol):
 
     @property
     def kind(self) -> str:
-        """ "table", "array", "images" or "series"."""
+        """ "table", "array", "images", "volumes" or "series"."""
         ...
 
     @property

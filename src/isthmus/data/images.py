@@ -124,7 +124,7 @@ def learn_images(X: Any, scale: str = "auto") -> ImageCodec:
     pixels, shape = channels_first(array, axes)
     _check(pixels)
     family = "images" if isinstance(X, Images) else family_of(X)
-    return ImageCodec(_scaling_of(pixels, resolved), shape, axes, pixels.dtype, family, notes)
+    return ImageCodec(unit_scaling(pixels, resolved), shape, axes, pixels.dtype, family, notes)
 
 
 def images_from(state: dict[str, Any], arrays: dict[str, np.ndarray]) -> ImageCodec:
@@ -157,7 +157,8 @@ def _check(pixels: np.ndarray) -> None:
         )
 
 
-def _scaling_of(pixels: np.ndarray, scale: Any) -> Scaling:
+def unit_scaling(pixels: np.ndarray, scale: Any) -> Scaling:
+    """Return the scaling of pixels or voxels; "range" takes it from the number type where that says the full range."""
     deep = float(2 ** int(pixels.max()).bit_length() - 1) or 1.0 if pixels.dtype.name == "uint16" else None
     fixed = {"uint8": 255.0, "uint16": deep, "bool": 1.0}.get(pixels.dtype.name)
     if scale == "range" and fixed is not None:

@@ -6,6 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from isthmus.parts.step import Settling
+
+FIRST_ITERATIONS = 15
+"""How often the power iteration of a new layer runs; from then on once a step, for the weights move slowly."""
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x W^T + b, for x (B, inside) and W (outside, inside).
@@ -24,3 +29,43 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight, self.bias)
+
+
+class Transposed(nn.Module):
+    """The way back through a linear layer, by its own weights: x W + b, with a bias of its own (Vincent 2008)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias  # the very Parameter of the other layer: whatever moves one moves both
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight.T, self.bias)
+
+
+class Spectral(Settling):
+    """A linear layer of steepness 1: x (W / sigma)^T + b, sigma the largest singular value of W (Miyato 2018).
+
+    sigma = u^T W v, where u and v follow W by one power iteration after each step.
+    """
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.linear = Linear(inside, outside)
+        self.register_buffer("u", F.normalize(torch.randn(outside), dim=0))
+        self.register_buffer("v", torch.zeros(inside))
+        self.u: Tensor
+        self.v: Tensor
+        for _ in range(FIRST_ITERATIONS):
+            self._iterate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.linear.weight
+        return linear(x, weight / (self.u @ weight @ self.v), self.linear.bias)
+
+    def after_step(self, rng: torch.Generator) -> None:
+        self._iterate()
+
+    @torch.no_grad()
+    def _iterate(self) -> None:
+        self.v.copy_(F.normalize(self.u @ self.linear.weight, dim=0))
+        self.u.copy_(F.normalize(self.linear.weight @ self.v, dim=0))
