@@ -145,8 +145,6 @@ def resolve_latent_dim(setting: int | str, spectrum: Principal, layout: Layout, 
         explained = spectrum.variances.cumsum(0) / max(spectrum.total, 1e-30)
         fewest = int((explained < EXPLAINED - 1e-6).sum()) + 1
         return max(parts.bottleneck.fewest, min(fewest, layout.size // 2, LARGEST_AUTO))
-    return given_latent_dim(setting)
-        return max(1, min(fewest, layout.size // 2, LARGEST_AUTO))
     return given_latent_dim(setting, layout)
 
 

@@ -148,6 +148,10 @@ def _whole(name: str, value: Any) -> int:
         raise SettingError(f"{name}={value!r} must be a whole number.") from error
 
 
+def _size(name: str, value: Any) -> Any:
+    return value if str(value).endswith("x") else _whole(name, value)  # "2x": twice the numbers of a sample
+
+
 def _number(name: str, value: Any) -> float:
     try:
         return float(value)
@@ -217,7 +221,7 @@ _KINDS: dict[str, Callable[[str, Any], Any]] = {
     "bool": _yes_or_no,
 }
 _PARSERS: dict[str, Callable[[str, Any], Any]] = {
-    "latent_dim": _auto_or(_whole),
+    "latent_dim": _auto_or(_size),
     "network": _text,
     "bottleneck": _text,
     "reconstruction": _text,

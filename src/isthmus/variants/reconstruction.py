@@ -72,17 +72,14 @@ def convolutional(
     code: Literal["vector", "map"] = "vector",
     **settings: Any,
 ) -> Autoencoder:
-    """Return an autoencoder for images whose layers are convolutions (Masci 2011)."""
-    own = {"network": Conv(channels=channels, down=down, up=up), "shortcut": False}
-    return compose(latent_dim, own, settings)
-
-
-def counts(latent_dim: int | str = "auto", zero_inflated: bool = False, **settings: Any) -> Autoencoder:
-    """Return an autoencoder for counts, whose decoder says how many events to expect of each number (Eraslan 2019)."""
-    return compose(latent_dim, {"reconstruction": NegativeBinomial(zero_inflated)}, settings)
     """Return an autoencoder for images, series or volumes whose layers are convolutions (Masci 2011).
 
     With ``code="map"`` there is a code of ``latent_dim`` numbers at each place of the smallest map.
     """
     network = Conv(channels=channels, down=down, up=up, residual=residual, code=code)
     return compose(latent_dim, {"network": network, "shortcut": False}, settings)
+
+
+def counts(latent_dim: int | str = "auto", zero_inflated: bool = False, **settings: Any) -> Autoencoder:
+    """Return an autoencoder for counts, whose decoder says how many events to expect of each number (Eraslan 2019)."""
+    return compose(latent_dim, {"reconstruction": NegativeBinomial(zero_inflated)}, settings)
