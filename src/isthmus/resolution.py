@@ -36,6 +36,7 @@ from isthmus.parts.reconstructions import (
     SquaredError,
 )
 from isthmus.parts.samplers import Aggregated, Mixture, Prior, Sampler
+from isthmus.parts.schedule import Ramp
 from isthmus.training import Plan, plan
 
 _NETWORKS: dict[str, type[Network]] = {"mlp": MLP, "conv": Conv}
@@ -119,8 +120,17 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
 def _refuse_negative(part: Part) -> None:
     """Weights, noise levels and scales of the house's own parts are never negative."""
     for name, value in part.get_params(deep=False).items():
-        if type(part).__module__.startswith("isthmus.") and isinstance(value, (int, float)) and not value >= 0:
-            raise SettingError(f"{type(part).__name__}({name}={value!r}) must be a number of at least 0.")
+        if type(part).__module__.startswith("isthmus.") and not all(number >= 0 for number in _numbers(value)):
+            what = "a number" if isinstance(value, (int, float)) else "made of numbers"
+            raise SettingError(f"{type(part).__name__}({name}={value!r}) must be {what} of at least 0.")
+
+
+def _numbers(value: Any) -> list[int | float]:
+    """Return the numbers a setting is made of: itself, those of a range, or those of a schedule."""
+    if isinstance(value, (int, float)):
+        return [value]
+    inner = value.get_params(deep=False).values() if isinstance(value, Ramp) else value
+    return [number for item in inner for number in _numbers(item)] if isinstance(value, (tuple, list, Ramp)) else []
 
 
 def scale_for(setting: str, reconstruction: Any) -> str:

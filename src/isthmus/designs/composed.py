@@ -186,7 +186,7 @@ class Composed(Model):
         return self.decoder.outputs(z, condition)
 
     def terms(self, batch: Batch, rng: torch.Generator | None = None, progress: float = 1.0) -> dict[str, Tensor]:
-        seen = batch if rng is None else self.corrupted(batch, rng)
+        seen = batch if rng is None else self.corrupted(batch, rng, progress)
         is_asked = bool(self.parts.penalties) or isinstance(self.parts.bottleneck, Auxiliary)
         with Activations(self.encoder.body if self.training and is_asked else nn.Identity()) as hidden:
             code = self.encode(seen, rng, progress)
@@ -200,10 +200,10 @@ class Composed(Model):
         """Return the reconstruction term, (B,)."""
         return self.parts.reconstruction(x_hat, batch, self.layout, self.scale)
 
-    def corrupted(self, batch: Batch, rng: torch.Generator) -> Batch:
+    def corrupted(self, batch: Batch, rng: torch.Generator, progress: float = 1.0) -> Batch:
         """Return the batch as the encoder gets it in training."""
         for corruption in self.parts.corruptions:
-            batch = corruption(batch, rng)
+            batch = corruption(batch, rng, progress)
         if batch.condition is not None:
             told = torch.rand(len(batch.x), 1, generator=rng, device=batch.x.device) >= UNTOLD
             batch = batch._replace(condition=batch.condition * told)
