@@ -1,9 +1,11 @@
 """Penalties: what training asks of a code beyond a good reconstruction."""
 
 from isthmus.parts.penalties.adversaries import CodeCritic, FactorCritic, SampleCritic
+from isthmus.parts.penalties.contraction import Contractive
 from isthmus.parts.penalties.divergences import MMD, TotalCorrelation
 from isthmus.parts.penalties.penalty import Adversary, Penalty
 from isthmus.parts.penalties.perceptual import Perceptual
+from isthmus.parts.penalties.regularisation import CodeNorm, DecoderGradient
 from isthmus.parts.penalties.sparsity import L1
 
 __all__ = [
@@ -11,15 +13,12 @@ __all__ = [
     "MMD",
     "Adversary",
     "CodeCritic",
+    "CodeNorm",
+    "Contractive",
+    "DecoderGradient",
     "FactorCritic",
     "Penalty",
     "Perceptual",
     "SampleCritic",
     "TotalCorrelation",
 ]
-from isthmus.parts.penalties.contraction import Contractive
-from isthmus.parts.penalties.penalty import Adversary, Penalty
-from isthmus.parts.penalties.regularisation import CodeNorm, DecoderGradient
-from isthmus.parts.penalties.sparsity import L1
-
-__all__ = ["L1", "Adversary", "CodeNorm", "Contractive", "DecoderGradient", "Penalty"]
