@@ -15,34 +15,76 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
+    from isthmus.apps.displays import MovesDisplay as MovesDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
+    from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.report import report as report
     from isthmus.callbacks import Checkpoint as Checkpoint
     from isthmus.data import Images as Images
     from isthmus.data import Series as Series
     from isthmus.data.files import read as read
     from isthmus.data.files import write as write
+    from isthmus.designs import Direct as Direct
     from isthmus.estimator import Autoencoder as Autoencoder
     from isthmus.parts.bottlenecks import Bare as Bare
     from isthmus.parts.bottlenecks import Gaussian as Gaussian
     from isthmus.parts.bottlenecks import Plain as Plain
+    from isthmus.parts.bottlenecks import Spherical as Spherical
     from isthmus.parts.corruptions import GaussianNoise as GaussianNoise
     from isthmus.parts.corruptions import Masking as Masking
+    from isthmus.parts.corruptions import SaltAndPepper as SaltAndPepper
+    from isthmus.parts.corruptions import Swap as Swap
     from isthmus.parts.networks import MLP as MLP
     from isthmus.parts.networks import Conv as Conv
     from isthmus.parts.networks import Modules as Modules
     from isthmus.parts.penalties import L1 as L1
+    from isthmus.parts.penalties import MMD as MMD
+    from isthmus.parts.penalties import CodeCritic as CodeCritic
+    from isthmus.parts.penalties import CodeNorm as CodeNorm
+    from isthmus.parts.penalties import Contractive as Contractive
+    from isthmus.parts.penalties import DecoderGradient as DecoderGradient
+    from isthmus.parts.penalties import FactorCritic as FactorCritic
+    from isthmus.parts.penalties import Perceptual as Perceptual
+    from isthmus.parts.penalties import SampleCritic as SampleCritic
+    from isthmus.parts.penalties import TotalCorrelation as TotalCorrelation
+    from isthmus.parts.reconstructions import SSIM as SSIM
+    from isthmus.parts.reconstructions import AbsoluteError as AbsoluteError
     from isthmus.parts.reconstructions import Bernoulli as Bernoulli
+    from isthmus.parts.reconstructions import DiscretizedLogistic as DiscretizedLogistic
     from isthmus.parts.reconstructions import Huber as Huber
+    from isthmus.parts.reconstructions import LogCosh as LogCosh
     from isthmus.parts.reconstructions import Mixed as Mixed
+    from isthmus.parts.reconstructions import MultiScaleSSIM as MultiScaleSSIM
+    from isthmus.parts.reconstructions import NegativeBinomial as NegativeBinomial
     from isthmus.parts.reconstructions import Normal as Normal
+    from isthmus.parts.reconstructions import Poisson as Poisson
     from isthmus.parts.reconstructions import SquaredError as SquaredError
+    from isthmus.parts.samplers import Aggregated as Aggregated
+    from isthmus.parts.samplers import Mixture as Mixture
+    from isthmus.parts.samplers import Prior as Prior
+    from isthmus.parts.schedule import Ramp as Ramp
     from isthmus.persistence import load as load
     from isthmus.variants import variant as variant
+    from isthmus.variants.noise import contractive as contractive
     from isthmus.variants.noise import denoising as denoising
+    from isthmus.variants.noise import regularised as regularised
+    from isthmus.variants.probability import adversarial as adversarial
+    from isthmus.variants.probability import beta_vae as beta_vae
+    from isthmus.variants.probability import conditional as conditional
+    from isthmus.variants.probability import factor_vae as factor_vae
+    from isthmus.variants.probability import info_vae as info_vae
+    from isthmus.variants.probability import spherical as spherical
+    from isthmus.variants.probability import tc_vae as tc_vae
+    from isthmus.variants.probability import vae_gan as vae_gan
     from isthmus.variants.probability import variational as variational
+    from isthmus.variants.probability import wasserstein as wasserstein
     from isthmus.variants.reconstruction import convolutional as convolutional
+    from isthmus.variants.reconstruction import counts as counts
     from isthmus.variants.reconstruction import deep as deep
+    from isthmus.variants.reconstruction import linear as linear
+    from isthmus.variants.reconstruction import overcomplete as overcomplete
+    from isthmus.variants.reconstruction import tied as tied
+    from isthmus.variants.reconstruction import undercomplete as undercomplete
     from isthmus.variants.reconstruction import vanilla as vanilla
     from isthmus.variants.sparsity import sparse as sparse
 
@@ -50,18 +92,76 @@ __version__ = "0.1.0"
 
 # Where each public name lives. They are imported at first use: `import isthmus` must not cost the import of torch.
 _HOMES = {
-    "isthmus.estimator": ("Autoencoder",),
-    "isthmus.variants": ("variant", *(entry.name for entry in VARIANTS)),
-    "isthmus.parts.networks": ("MLP", "Conv", "Modules"),
-    "isthmus.parts.bottlenecks": ("Bare", "Gaussian", "Plain"),
-    "isthmus.parts.corruptions": ("GaussianNoise", "Masking"),
-    "isthmus.parts.reconstructions": ("Bernoulli", "Huber", "Mixed", "Normal", "SquaredError"),
-    "isthmus.parts.penalties": ("L1",),
-    "isthmus.callbacks": ("Checkpoint",),
-    "isthmus.data": ("Images", "Series"),
-    "isthmus.data.files": ("read", "write"),
+    "isthmus.apps.displays": (
+        "BaselineDisplay",
+        "CodeMapDisplay",
+        "LearningCurveDisplay",
+        "MovesDisplay",
+        "ReconstructionDisplay",
+    ),
+    "isthmus.apps.interpretation": ("interpret",),
     "isthmus.apps.report": ("report",),
-    "isthmus.apps.displays": ("BaselineDisplay", "CodeMapDisplay", "LearningCurveDisplay", "ReconstructionDisplay"),
+    "isthmus.callbacks": ("Checkpoint",),
+    "isthmus.data": (
+        "Images",
+        "Series",
+    ),
+    "isthmus.data.files": (
+        "read",
+        "write",
+    ),
+    "isthmus.designs": ("Direct",),
+    "isthmus.estimator": ("Autoencoder",),
+    "isthmus.parts.bottlenecks": (
+        "Bare",
+        "Gaussian",
+        "Plain",
+        "Spherical",
+    ),
+    "isthmus.parts.corruptions": (
+        "GaussianNoise",
+        "Masking",
+        "SaltAndPepper",
+        "Swap",
+    ),
+    "isthmus.parts.networks": (
+        "Conv",
+        "MLP",
+        "Modules",
+    ),
+    "isthmus.parts.penalties": (
+        "CodeCritic",
+        "CodeNorm",
+        "Contractive",
+        "DecoderGradient",
+        "FactorCritic",
+        "L1",
+        "MMD",
+        "Perceptual",
+        "SampleCritic",
+        "TotalCorrelation",
+    ),
+    "isthmus.parts.reconstructions": (
+        "AbsoluteError",
+        "Bernoulli",
+        "DiscretizedLogistic",
+        "Huber",
+        "LogCosh",
+        "Mixed",
+        "MultiScaleSSIM",
+        "NegativeBinomial",
+        "Normal",
+        "Poisson",
+        "SSIM",
+        "SquaredError",
+    ),
+    "isthmus.parts.samplers": (
+        "Aggregated",
+        "Mixture",
+        "Prior",
+    ),
+    "isthmus.parts.schedule": ("Ramp",),
+    "isthmus.variants": ("variant", *(entry.name for entry in VARIANTS)),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
