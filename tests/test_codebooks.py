@@ -112,6 +112,16 @@ def test_one_row_trains_too(part, rng: torch.Generator) -> None:
     assert all(torch.isfinite(value).all() for value in model.encoder.head.state_dict().values())
 
 
+@pytest.mark.parametrize("part", DISCRETE, ids=repr)
+def test_a_jacobian_of_the_code_can_be_taken_by_transforms(part) -> None:
+    head, _ = built(part)
+    head.eval()
+    h = randn(3, 6)
+    rows = torch.func.vmap(torch.func.jacrev(lambda one: part(head, one[None], None).embedding[0]))(h)
+    whole = torch.autograd.functional.jacobian(lambda h: part(head, h, None).embedding.sum(0), h)
+    torch.testing.assert_close(rows, whole.movedim(1, 0))
+
+
 @pytest.mark.parametrize("part", DISCRETE[:4], ids=repr)
 def test_indices_and_codes_are_one_to_one(part, rng: torch.Generator) -> None:
     for positions in ((), (2, 3)):
@@ -447,6 +457,24 @@ def test_a_code_does_not_depend_on_the_rows_around_it(fitted: ist.Autoencoder, d
     codes = fitted.transform(digits[:50])
     np.testing.assert_array_equal(fitted.transform(digits[7:8]), codes[7:8])
     np.testing.assert_array_equal(fitted.transform(digits[:50][::-1]), codes[::-1])
+
+
+@pytest.mark.parametrize("learn", ["ema", "gradient"])
+def test_a_resumed_run_has_the_codebook_of_the_uninterrupted_one(learn: str, digits: np.ndarray, tmp_path) -> None:
+    class Crash:
+        def on_epoch_end(self, run) -> None:
+            if run.epoch == 3:
+                raise RuntimeError("power cut")
+
+    def fit(*callbacks) -> ist.Autoencoder:
+        settings = {"max_epochs": 5, "random_state": 0, "verbose": False, "callbacks": callbacks}
+        return ist.variant("vector_quantized", codes=300, learn=learn, latent_dim=4, **settings).fit(digits[:400])
+
+    whole, checkpoint = fit(), ist.Checkpoint(tmp_path / "run")
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(checkpoint, Crash())
+    resumed = fit(checkpoint).model_.state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.model_.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["vector_quantized", "finite_scalar", "binary"])

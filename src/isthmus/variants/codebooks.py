@@ -8,8 +8,8 @@ from isthmus.estimator import Autoencoder
 from isthmus.parts.bottlenecks import Binary, FiniteScalar, VectorQuantized
 from isthmus.variants.compose import compose
 
-# A mixture of Gaussians would draw codes that are in no codebook; those of training rows are.
 _SAMPLER = "aggregated"
+"""Codes of training rows are in the codebook. A mixture of Gaussians draws new ones, which lie between its entries."""
 
 
 def vector_quantized(
@@ -24,7 +24,7 @@ def vector_quantized(
     """Return an autoencoder whose code is made of entries of a codebook (van den Oord 2017).
 
     With ``latent_dim`` numbers, ``groups="auto"`` (a codebook for each pair of them) and 256 codes, a sample takes half as
-    many bytes as its code has numbers.
+    many bytes as its code has numbers. Samples are drawn from codes of training rows; ``sampler="mixture"`` draws new ones.
     """
     bottleneck = VectorQuantized(codes=codes, commitment=commitment, learn=learn, groups=groups, levels=levels)
     return compose(latent_dim, {"bottleneck": bottleneck, "sampler": _SAMPLER}, settings)

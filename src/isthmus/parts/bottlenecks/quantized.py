@@ -262,7 +262,7 @@ def gathered(rows: Tensor, indices: Tensor, size: int) -> tuple[Tensor, Tensor]:
     if rows.is_cuda:  # there index_add adds in no fixed order, and the same seed must give the same bits
         chosen = rows.new_zeros(levels, groups, n_rows, size).scatter_(-1, indices[..., None], 1.0)
         return chosen.sum(2), chosen.mT @ rows
-    first = size * torch.arange(levels * groups).view(levels, groups, 1)
+    first = size * torch.arange(levels * groups, device=rows.device).view(levels, groups, 1)
     flat = (indices + first).flatten()
     counts = torch.bincount(flat, minlength=levels * groups * size).to(rows)
     sums = rows.new_zeros(levels * groups * size, width).index_add_(0, flat, rows.reshape(-1, width))
