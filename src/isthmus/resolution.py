@@ -14,6 +14,7 @@ from isthmus.errors import SettingError
 from isthmus.layout import Layout
 from isthmus.model import Model, Parts
 from isthmus.parts.bottlenecks import Bare, Bottleneck, Gaussian, Plain, Spherical
+from isthmus.parts.bottlenecks import Bare, Binary, Bottleneck, FiniteScalar, Gaussian, Plain, VectorQuantized
 from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import MLP, Conv, Modules, Network
 from isthmus.parts.networks.mlp import default_dropout, is_small
@@ -45,6 +46,9 @@ _BOTTLENECKS: dict[str, type[Bottleneck]] = {
     "bare": Bare,
     "gaussian": Gaussian,
     "spherical": Spherical,
+    "vector_quantized": VectorQuantized,
+    "finite_scalar": FiniteScalar,
+    "binary": Binary,
 }
 _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "squared_error": SquaredError,
