@@ -13,8 +13,16 @@ from isthmus.designs import Design, Direct
 from isthmus.errors import SettingError
 from isthmus.layout import Layout
 from isthmus.model import Model, Parts
-from isthmus.parts.bottlenecks import Bare, Bottleneck, Gaussian, Plain, Spherical
-from isthmus.parts.bottlenecks import Bare, Binary, Bottleneck, FiniteScalar, Gaussian, Plain, VectorQuantized
+from isthmus.parts.bottlenecks import (
+    Bare,
+    Binary,
+    Bottleneck,
+    FiniteScalar,
+    Gaussian,
+    Plain,
+    Spherical,
+    VectorQuantized,
+)
 from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import MLP, Conv, Modules, Network
 from isthmus.parts.networks.mlp import default_dropout, is_small

@@ -4,9 +4,18 @@ from isthmus.parts.bottlenecks.bottleneck import Auxiliary, Bottleneck, Head
 from isthmus.parts.bottlenecks.finite import Binary, FiniteScalar
 from isthmus.parts.bottlenecks.gaussian import Gaussian
 from isthmus.parts.bottlenecks.plain import Bare, Plain
+from isthmus.parts.bottlenecks.quantized import VectorQuantized
 from isthmus.parts.bottlenecks.spherical import Spherical
 
-__all__ = ["Auxiliary", "Bare", "Bottleneck", "Gaussian", "Head", "Plain", "Spherical"]
-from isthmus.parts.bottlenecks.quantized import VectorQuantized
-
-__all__ = ["Auxiliary", "Bare", "Binary", "Bottleneck", "FiniteScalar", "Gaussian", "Head", "Plain", "VectorQuantized"]
+__all__ = [
+    "Auxiliary",
+    "Bare",
+    "Binary",
+    "Bottleneck",
+    "FiniteScalar",
+    "Gaussian",
+    "Head",
+    "Plain",
+    "Spherical",
+    "VectorQuantized",
+]
