@@ -85,7 +85,7 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
 
 def _refuse_negative(part: Part) -> None:
     """Weights, noise levels and scales of the house's own parts are never negative."""
-    for name, value in part.get_params(deep=False).items():
+    for name, value in part.get_params().items():
         if type(part).__module__.startswith("isthmus.") and isinstance(value, (int, float)) and not value >= 0:
             raise SettingError(f"{type(part).__name__}({name}={value!r}) must be a number of at least 0.")
 

@@ -1,7 +1,22 @@
 """Bottlenecks: how the width h of a network becomes a code z. Each owns its head, so networks and bottlenecks multiply."""
 
 from isthmus.parts.bottlenecks.bottleneck import Auxiliary, Bottleneck, Head
+from isthmus.parts.bottlenecks.gates import Gated, JumpReLU
 from isthmus.parts.bottlenecks.gaussian import Gaussian
+from isthmus.parts.bottlenecks.nested import Matryoshka
 from isthmus.parts.bottlenecks.plain import Bare, Plain
+from isthmus.parts.bottlenecks.sparse import BatchTopK, TopK
 
-__all__ = ["Auxiliary", "Bare", "Bottleneck", "Gaussian", "Head", "Plain"]
+__all__ = [
+    "Auxiliary",
+    "Bare",
+    "BatchTopK",
+    "Bottleneck",
+    "Gated",
+    "Gaussian",
+    "Head",
+    "JumpReLU",
+    "Matryoshka",
+    "Plain",
+    "TopK",
+]
