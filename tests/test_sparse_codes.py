@@ -491,7 +491,7 @@ def test_a_sparse_variant_learns_and_its_term_is_there(variant, term, digits: np
     assert term in model.history_.epochs[-1]["train"]
     code = model.scores_["code"]
     assert code["active"] > 1
-    if variant is not sparsity.sparse_kl:  # a sigmoid gives no zeros
+    if variant not in (sparsity.sparse_kl, sparsity.matryoshka):  # which have no exact zeros
         assert 0 < code["l0"] < model.latent_dim_
 
 
@@ -503,6 +503,20 @@ def test_the_sparse_autoencoder_of_the_textbooks_has_one_hidden_layer_larger_tha
     assert "l1" in model.history_.epochs[-1]["train"]
 
 
+def test_each_prefix_of_a_matryoshka_code_is_worth_more_than_as_many_principal_components(digits: np.ndarray) -> None:
+    from sklearn.decomposition import PCA
+
+    model = sparsity.matryoshka(max_epochs=15, random_state=0, verbose=False).fit(digits)
+    held_out, rest = digits[model.held_out_], np.delete(digits, model.held_out_, axis=0)
+    codes = model.transform(held_out)
+    for length in (1, 2, 4, 8):
+        cut = np.where(np.arange(codes.shape[1]) < length, codes, 0)
+        pca = PCA(length).fit(rest)
+        linear = pca.inverse_transform(pca.transform(held_out))
+        assert np.square(held_out - model.inverse_transform(cut)).sum() < np.square(held_out - linear).sum(), length
+
+
 def test_a_matryoshka_variant_with_k_of_zero_is_dense() -> None:
     assert sparsity.matryoshka(8, prefixes=[2, 4], k=0).bottleneck == Matryoshka(Plain(), (2, 4))
+    assert sparsity.matryoshka().bottleneck == Matryoshka()
     assert sparsity.matryoshka(8, k=3).bottleneck == Matryoshka(TopK(3), "auto")

@@ -11,7 +11,17 @@ from isthmus.designs import Design, Direct
 from isthmus.errors import SettingError
 from isthmus.layout import Layout
 from isthmus.model import Model, Parts
-from isthmus.parts.bottlenecks import Bare, Bottleneck, Gaussian, Plain
+from isthmus.parts.bottlenecks import (
+    Bare,
+    BatchTopK,
+    Bottleneck,
+    Gated,
+    Gaussian,
+    JumpReLU,
+    Matryoshka,
+    Plain,
+    TopK,
+)
 from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import MLP, Conv, Modules, Network
 from isthmus.parts.networks.mlp import default_dropout, is_small
@@ -23,7 +33,16 @@ from isthmus.parts.samplers import Aggregated, Mixture, Prior, Sampler
 from isthmus.training import Plan, plan
 
 _NETWORKS: dict[str, type[Network]] = {"mlp": MLP, "conv": Conv}
-_BOTTLENECKS: dict[str, type[Bottleneck]] = {"plain": Plain, "bare": Bare, "gaussian": Gaussian}
+_BOTTLENECKS: dict[str, type[Bottleneck]] = {
+    "plain": Plain,
+    "bare": Bare,
+    "gaussian": Gaussian,
+    "top_k": TopK,
+    "batch_top_k": BatchTopK,
+    "jump_relu": JumpReLU,
+    "gated": Gated,
+    "matryoshka": Matryoshka,
+}
 _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "squared_error": SquaredError,
     "huber": Huber,

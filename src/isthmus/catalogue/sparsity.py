@@ -83,8 +83,8 @@ VARIANTS = (
         "any",
         (
             Option("prefixes", "ints", "auto", "lengths that must serve as codes; auto takes the powers of two"),
-            Option("k", "int", "auto", "how many numbers are not zero; auto is a square root, 0 a dense code"),
+            Option("k", "int", 0, "how many numbers of a code are not zero; 0 leaves it dense"),
         ),
-        "Bussmann et al. 2025; Kusupati et al. 2022",
+        "Kusupati et al. 2022; Bussmann et al. 2025",
     ),
 )

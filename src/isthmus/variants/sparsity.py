@@ -50,12 +50,12 @@ def gated(latent_dim: int | str = "auto", weight: float = 0.3, **settings: Any) 
 def matryoshka(
     latent_dim: int | str = "auto",
     prefixes: tuple[int, ...] | str = "auto",
-    k: int | str = "auto",
+    k: int | str = 0,
     **settings: Any,
 ) -> Autoencoder:
-    """Return an autoencoder whose code may be cut short: its first numbers are a code already (Bussmann 2025).
+    """Return an autoencoder whose code may be cut short: its first numbers are a code already (Kusupati 2022).
 
-    The code keeps its ``k`` largest numbers; with ``k=0`` it is dense (Kusupati 2022).
+    It starts from PCA, unless only the ``k`` largest numbers of a code are to be kept (Bussmann 2025).
     """
     inner = Plain() if k == 0 else TopK(k)
     lengths = prefixes if isinstance(prefixes, str) else tuple(prefixes)

@@ -81,7 +81,8 @@ class TopK(Bottleneck, Auxiliary):
 
     ``k="auto"`` is the square root of latent_dim, rounded. A number that was zero for ``dead_after`` training steps counts as
     dead; the term "revival" asks the dead ones to improve on the reconstruction of the living ones, which stays as it is:
-    ``auxiliary`` * error(x_hat + g(z_dead) - g(0)), for squared errors ||(x - x_hat) - (g(z_dead) - g(0))||^2 (Gao 2024).
+    ``auxiliary_weight`` * error(x_hat + g(z_dead) - g(0)), which for squared errors is the distance of the residual from what
+    the dead add, ||(x - x_hat) - (g(z_dead) - g(0))||^2 (Gao 2024).
     For a likelihood of logits the dead ones add to the logits. z_dead holds, for each sample, the largest pre-activations of
     the dead, as many as half the code at most, and not rectified: a gradient must reach those that are negative everywhere.
     The term is 0 while nothing is dead.
