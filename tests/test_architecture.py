@@ -43,6 +43,7 @@ LAYERS = [
         "isthmus.inputs",
         "isthmus.resolution",
         "isthmus.scores",
+        "isthmus.codestats",
     ),
     ("isthmus.apps",),
     ("isthmus.cli", "isthmus.__main__"),

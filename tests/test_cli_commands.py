@@ -170,7 +170,7 @@ def test_flags_win_over_the_configuration(trained: Trained, tmp_path: Path, caps
         facts = json.loads(capsys.readouterr().out)
         assert facts["epochs"] == 2
         assert facts["latent_dim"] == 3
-        assert facts["settings"]["penalties"] == [{"part": "L1", "weight": 0.5}]
+        assert facts["settings"]["penalties"] == [{"part": "L1", "weight": 0.5, "layers": "code"}]
         assert facts["columns"] == ["age", "city", "income", "debt"]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from isthmus import data, persistence
 from isthmus.callbacks import ProgressBar
 from isthmus.chunks import chunk_rows
+from isthmus.codestats import code_statistics
 from isthmus.components import principal_of
 from isthmus.conditions import LABELS, Condition
 from isthmus.data.fingerprint import fingerprint
@@ -330,6 +331,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             rows, weight, told = held_out, split.held_out_weight, split.held_out_condition
         self.scores_ = score(self.model_, rows, self.principal_, held_out is not None, weight, told)
         self.codes_ = some_codes(self.model_, split.train, split.train_condition)
+        self.scores_["code"] = code_statistics(self.codes_)
         if self.history_.stopped == "interrupted":
             warnings.warn(self.history_.events[-1], UserWarning, stacklevel=4)
 

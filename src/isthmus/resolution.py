@@ -22,6 +22,14 @@ from isthmus.parts.bottlenecks import (
     Plain,
     Spherical,
     VectorQuantized,
+    BatchTopK,
+    Bottleneck,
+    Gated,
+    Gaussian,
+    JumpReLU,
+    Matryoshka,
+    Plain,
+    TopK,
 )
 from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import MLP, Conv, Modules, Network
@@ -57,6 +65,11 @@ _BOTTLENECKS: dict[str, type[Bottleneck]] = {
     "vector_quantized": VectorQuantized,
     "finite_scalar": FiniteScalar,
     "binary": Binary,
+    "top_k": TopK,
+    "batch_top_k": BatchTopK,
+    "jump_relu": JumpReLU,
+    "gated": Gated,
+    "matryoshka": Matryoshka,
 }
 _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "squared_error": SquaredError,
@@ -143,6 +156,9 @@ def _numbers(value: Any) -> list[int | float]:
         return [value]
     inner = value.get_params(deep=False).values() if isinstance(value, Ramp) else value
     return [number for item in inner for number in _numbers(item)] if isinstance(value, (tuple, list, Ramp)) else []
+    for name, value in part.get_params().items():
+        if type(part).__module__.startswith("isthmus.") and isinstance(value, (int, float)) and not value >= 0:
+            raise SettingError(f"{type(part).__name__}({name}={value!r}) must be a number of at least 0.")
 
 
 def scale_for(setting: str, reconstruction: Any) -> str:

@@ -2,10 +2,13 @@
 
 from isthmus.parts.bottlenecks.bottleneck import Auxiliary, Bottleneck, Head
 from isthmus.parts.bottlenecks.finite import Binary, FiniteScalar
+from isthmus.parts.bottlenecks.gates import Gated, JumpReLU
 from isthmus.parts.bottlenecks.gaussian import Gaussian
+from isthmus.parts.bottlenecks.nested import Matryoshka
 from isthmus.parts.bottlenecks.plain import Bare, Plain
 from isthmus.parts.bottlenecks.quantized import VectorQuantized
 from isthmus.parts.bottlenecks.spherical import Spherical
+from isthmus.parts.bottlenecks.sparse import BatchTopK, TopK
 
 __all__ = [
     "Auxiliary",
@@ -18,4 +21,13 @@ __all__ = [
     "Plain",
     "Spherical",
     "VectorQuantized",
+    "BatchTopK",
+    "Bottleneck",
+    "Gated",
+    "Gaussian",
+    "Head",
+    "JumpReLU",
+    "Matryoshka",
+    "Plain",
+    "TopK",
 ]

@@ -61,9 +61,9 @@ class Auxiliary(ABC):
 class Head(nn.Module):
     """A linear map of the channels, the same at every position: (B, inside, *positions) -> (B, outside, *positions)."""
 
-    def __init__(self, h_shape: tuple[int, ...], width: int) -> None:
+    def __init__(self, h_shape: tuple[int, ...], width: int, bias: bool = True) -> None:
         super().__init__()
-        self.linear = Linear(h_shape[0], width)
+        self.linear = Linear(h_shape[0], width, bias)
 
     def forward(self, h: Tensor) -> Tensor:
         if h.dim() == 2:

@@ -22,3 +22,6 @@ __all__ = [
     "SampleCritic",
     "TotalCorrelation",
 ]
+from isthmus.parts.penalties.sparsity import L1, KLSparsity
+
+__all__ = ["L1", "Adversary", "KLSparsity", "Penalty"]
