@@ -15,21 +15,18 @@ from isthmus.layout import Layout
 from isthmus.model import Model, Parts
 from isthmus.parts.bottlenecks import (
     Bare,
+    BatchTopK,
     Binary,
     Bottleneck,
     FiniteScalar,
-    Gaussian,
-    Plain,
-    Spherical,
-    VectorQuantized,
-    BatchTopK,
-    Bottleneck,
     Gated,
     Gaussian,
     JumpReLU,
     Matryoshka,
     Plain,
+    Spherical,
     TopK,
+    VectorQuantized,
 )
 from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import MLP, Conv, Modules, Network

@@ -7,27 +7,23 @@ from isthmus.parts.bottlenecks.gaussian import Gaussian
 from isthmus.parts.bottlenecks.nested import Matryoshka
 from isthmus.parts.bottlenecks.plain import Bare, Plain
 from isthmus.parts.bottlenecks.quantized import VectorQuantized
-from isthmus.parts.bottlenecks.spherical import Spherical
 from isthmus.parts.bottlenecks.sparse import BatchTopK, TopK
+from isthmus.parts.bottlenecks.spherical import Spherical
 
 __all__ = [
     "Auxiliary",
     "Bare",
+    "BatchTopK",
     "Binary",
     "Bottleneck",
     "FiniteScalar",
-    "Gaussian",
-    "Head",
-    "Plain",
-    "Spherical",
-    "VectorQuantized",
-    "BatchTopK",
-    "Bottleneck",
     "Gated",
     "Gaussian",
     "Head",
     "JumpReLU",
     "Matryoshka",
     "Plain",
+    "Spherical",
     "TopK",
+    "VectorQuantized",
 ]

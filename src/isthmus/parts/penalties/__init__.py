@@ -6,7 +6,7 @@ from isthmus.parts.penalties.divergences import MMD, TotalCorrelation
 from isthmus.parts.penalties.penalty import Adversary, Penalty
 from isthmus.parts.penalties.perceptual import Perceptual
 from isthmus.parts.penalties.regularisation import CodeNorm, DecoderGradient
-from isthmus.parts.penalties.sparsity import L1
+from isthmus.parts.penalties.sparsity import L1, KLSparsity
 
 __all__ = [
     "L1",
@@ -17,11 +17,9 @@ __all__ = [
     "Contractive",
     "DecoderGradient",
     "FactorCritic",
+    "KLSparsity",
     "Penalty",
     "Perceptual",
     "SampleCritic",
     "TotalCorrelation",
 ]
-from isthmus.parts.penalties.sparsity import L1, KLSparsity
-
-__all__ = ["L1", "Adversary", "KLSparsity", "Penalty"]
