@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from isthmus.designs import Stacked
 from isthmus.estimator import Autoencoder
 from isthmus.parts.bottlenecks import Plain
 from isthmus.parts.networks import MLP, Conv
@@ -31,4 +32,10 @@ def convolutional(
 ) -> Autoencoder:
     """Return an autoencoder for images whose layers are convolutions (Masci 2011)."""
     own = {"network": Conv(channels=channels, down=down, up=up), "shortcut": False}
+    return compose(latent_dim, own, settings)
+
+
+def stacked(latent_dim: int | str = "auto", hidden: tuple[int, ...] = (256, 128), **settings: Any) -> Autoencoder:
+    """Return a deep autoencoder whose layers are trained one by one first (Hinton & Salakhutdinov 2006; Bengio 2007)."""
+    own = {"network": MLP(hidden=tuple(hidden), activation="relu"), "design": Stacked(), "shortcut": False}
     return compose(latent_dim, own, settings)

@@ -28,6 +28,7 @@ class Mixed(Reconstruction):
     variance: Literal["fixed", "learned"] = "fixed"
     weight: float = 4.0
     needs_unit_range: ClassVar[bool] = False
+    is_likelihood: ClassVar[bool] = True
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
         cells = x_hat.new_zeros(len(x_hat), len(layout.blocks))
