@@ -176,12 +176,17 @@ def test_importance_weighting_refuses_what_has_no_log_weights() -> None:
 # -- two levels
 
 
-def test_the_product_of_two_normal_densities_is_normal_with_the_sum_of_precisions() -> None:
-    one, other = (Posterior(*torch.randn(2, 4, 3, generator=seeded(s), dtype=torch.float64)) for s in (1, 2))
-    product = joined(one, other)
+def test_what_x_tells_joins_any_prior_as_it_would_join_the_standard_one() -> None:
+    told, prior = (Posterior(*torch.randn(2, 4, 3, generator=seeded(s), dtype=torch.float64)) for s in (1, 2))
+    nothing = Posterior(torch.zeros_like(told.mu), torch.zeros_like(told.mu))
+    plain = joined(told, nothing)
+    torch.testing.assert_close(plain.mu, told.mu)
+    torch.testing.assert_close(plain.log_var.exp(), 1 / (1 + (-told.log_var).exp()))
     grid = torch.linspace(-3, 3, 7, dtype=torch.float64)[:, None, None]
-    sides = [Normal(p.mu, (0.5 * p.log_var).exp()).log_prob(grid) for p in (one, other, product)]
-    left = sides[0] + sides[1] - sides[2]  # constant in z where the product is right
+    one, other, base, joint = (
+        Normal(p.mu, (0.5 * p.log_var).exp()).log_prob(grid) for p in (plain, prior, nothing, joined(told, prior))
+    )
+    left = one - base + other - joint  # constant in z, by Bayes' rule
     torch.testing.assert_close(left, left[:1].expand_as(left))
 
 

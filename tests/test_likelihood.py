@@ -55,8 +55,8 @@ def ladder_model(shift: float = 0.0) -> ist.Autoencoder:
     set_linear(model.decoder.body[1], W, MU)
     model.scale.log_var.data.fill_(np.log(SIGMA2))
     squares = (W**2).sum(0)
-    to_mean = W.T / squares[:, None]
-    told = SIGMA2 / squares
+    told = SIGMA2 / squares  # the variance of z1 as x alone tells it; its mean is said as for a prior N(0, 1)
+    to_mean = W.T / (SIGMA2 + squares)[:, None]
     weight = np.concatenate([to_mean, np.zeros((2, 4))])
     set_linear(model.encoder.below.head.linear, weight, np.concatenate([-to_mean @ MU, np.log(told)]))
     set_linear(
@@ -65,7 +65,7 @@ def ladder_model(shift: float = 0.0) -> ist.Autoencoder:
     spread = BELOW + told
     variance = 1 / (1 + (TOP[:, 0] ** 2 / spread).sum())
     up = np.zeros((2, 4))
-    up[0, :2] = variance * TOP[:, 0] / spread
+    up[0, :2] = variance * TOP[:, 0] / spread * (1 + told)
     set_linear(model.encoder.up, up, np.array([shift, np.log(variance)]))
     return ae
 

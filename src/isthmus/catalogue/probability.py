@@ -32,7 +32,7 @@ VARIANTS = (
         "any",
         (
             Option("top_dim", "int", "auto", "numbers of the upper code; auto is half of the lower one"),
-            Option("warm_up", "float", 0.2, "share of the training over which the KL terms gain their weight"),
+            Option("warm_up", "float", 0.5, "share of the training over which the KL terms gain their weight"),
         ),
         "Sonderby et al. 2016",
     ),

@@ -35,9 +35,9 @@ from isthmus.training import Run
 class Hierarchical(Design):
     """Two levels of code, p(x, z1, z2) = p(x | z1) p(z1 | z2) N(z2; 0, 1): the ladder autoencoder (Sonderby 2016).
 
-    Upwards, the encoder says what x tells of z1, N(m, s^2), and from that q(z2 | x). Downwards, p(z1 | z2) = N(m', s'^2)
-    joins in: q(z1 | x, z2) has the precision 1/s^2 + 1/s'^2 and the mean of m and m' weighted by theirs. So the posterior
-    can be exact where everything is linear and normal.
+    Upwards, the encoder says what x tells of z1 - a mean, and a precision l to add - and from that q(z2 | x). Downwards,
+    q(z1 | x, z2) joins it with p(z1 | z2): their precisions add. So the posterior can be exact where everything is linear
+    and normal, and with p(z1 | z2) = N(0, 1) it is that of a variational autoencoder.
 
     Terms, in nats a sample: reconstruction; "kl" = beta * KL(q(z1 | x, z2) || p(z1 | z2)) at the z2 drawn; "kl_top" =
     beta * KL(q(z2 | x) || N(0, 1)). The code is z1. ``top_dim="auto"`` is half of it; ``hidden`` is the width of the layer
@@ -199,8 +199,14 @@ def between(inside: int, outside: int, hidden: int) -> nn.Module:
     return nn.Sequential(Linear(inside, hidden), nn.SiLU(), Linear(hidden, 2 * outside))
 
 
-def joined(one: Posterior, other: Posterior) -> Posterior:
-    """Return the normalised product of two normal densities: precisions add, means are weighted by them."""
-    log_var = -torch.logaddexp(-one.log_var, -other.log_var)
-    mu = one.mu * (log_var - one.log_var).exp() + other.mu * (log_var - other.log_var).exp()
+def joined(told: Posterior, prior: Posterior) -> Posterior:
+    """Return the prior times what x tells, normalised: precisions add, and so do means times precisions.
+
+    What x tells is said as the posterior N(m, 1 / (1 + l)) that it makes of the prior N(0, 1), l = e^-log_var being the
+    precision it adds. Were its own mean said instead, no gradient would reach it where l is near 0, and the ladder would
+    stay collapsed as it begins.
+    """
+    log_var = -torch.logaddexp(-told.log_var, -prior.log_var)
+    mean_times_precision = told.mu * (1 + (-told.log_var).exp())
+    mu = mean_times_precision * log_var.exp() + prior.mu * (log_var - prior.log_var).exp()
     return Posterior(mu, log_var)

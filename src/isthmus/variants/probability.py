@@ -24,7 +24,7 @@ def importance_weighted(latent_dim: int | str = "auto", samples: int = 8, **sett
 
 
 def hierarchical(
-    latent_dim: int | str = "auto", top_dim: int | str = "auto", warm_up: float = 0.2, **settings: Any
+    latent_dim: int | str = "auto", top_dim: int | str = "auto", warm_up: float = 0.5, **settings: Any
 ) -> Autoencoder:
     """Return a variational autoencoder of two levels: a code whose prior a second, smaller code draws (Sonderby 2016)."""
     own = {"bottleneck": Gaussian(warm_up=warm_up), "design": Hierarchical(top_dim)}
