@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isthmus.designs import Design, Direct
+from isthmus.designs import Design, Direct, Hierarchical, ImportanceWeighted, Stacked, VampPrior
 from isthmus.errors import SettingError
 from isthmus.layout import Layout
 from isthmus.model import Model, Parts
@@ -82,7 +82,13 @@ _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "ssim": SSIM,
     "multi_scale_ssim": MultiScaleSSIM,
 }
-_DESIGNS: dict[str, type[Design]] = {"direct": Direct}
+_DESIGNS: dict[str, type[Design]] = {
+    "direct": Direct,
+    "importance_weighted": ImportanceWeighted,
+    "hierarchical": Hierarchical,
+    "vamp_prior": VampPrior,
+    "stacked": Stacked,
+}
 _SAMPLERS: dict[str, type[Sampler]] = {"prior": Prior, "mixture": Mixture, "aggregated": Aggregated}
 WIDEST_MLP_IMAGE = 4096
 """Images and volumes of more numbers than this get a convolutional network; below, dense layers learn more in the same time."""

@@ -119,7 +119,9 @@ def _generalisation(ae: Autoencoder) -> Iterator[Finding]:
     kept = next((record for record in history if record["epoch"] == history.best_epoch), None)
     if kept is None or kept["held_out"] is None:
         return
-    train, held_out = kept["train"]["reconstruction"], kept["held_out"]["reconstruction"]
+    # A bound on the likelihood as a whole has no reconstruction term of its own.
+    term = "reconstruction" if "reconstruction" in kept["train"] else "loss"
+    train, held_out = kept["train"][term], kept["held_out"][term]
     facts = {"epoch": history.best_epoch, "train": train, "held_out": held_out}
     if min(train, held_out) > 0:
         gap, limit = held_out / train - 1, OVERFITTED
@@ -128,7 +130,9 @@ def _generalisation(ae: Autoencoder) -> Iterator[Finding]:
         gap, limit = (held_out - train) / ae.codec_.layout.size, 0.1
         words = f"{gap:.2g} nats per number above"
     words = words if gap > 0 else "not above"
-    sentence = f"In the epoch kept, the reconstruction loss of held-out rows is {words} that of training rows"
+    sentence = (
+        f"In the epoch kept, the {term.replace('loss', 'whole')} loss of held-out rows is {words} that of training rows"
+    )
     if gap > limit:
         advice = "Use more rows, a smaller network, or weight_decay; a denoising variant also holds it back."
         yield Finding(

@@ -2,5 +2,19 @@
 
 from isthmus.designs.composed import Composed, Direct
 from isthmus.designs.design import Design
+from isthmus.designs.draws import Weighable
+from isthmus.designs.hierarchical import Hierarchical
+from isthmus.designs.importance import ImportanceWeighted
+from isthmus.designs.mixture import VampPrior
+from isthmus.designs.stacked import Stacked
 
-__all__ = ["Composed", "Design", "Direct"]
+__all__ = [
+    "Composed",
+    "Design",
+    "Direct",
+    "Hierarchical",
+    "ImportanceWeighted",
+    "Stacked",
+    "VampPrior",
+    "Weighable",
+]

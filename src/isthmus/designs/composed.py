@@ -12,13 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.designs.design import Design
+from isthmus.designs.draws import Draws, Weighable, drawn, refuse_unlikely, repeated, standard
 from isthmus.layout import Layout
 from isthmus.model import Activations, Blueprint, Model
 from isthmus.parts.bottlenecks import Auxiliary
+from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks.linear import Linear, linear
 from isthmus.parts.penalties import Adversary, Penalty
 from isthmus.parts.principal import Principal, centre
 from isthmus.parts.reconstructions import Starting
+from isthmus.parts.reconstructions import LogVariance, Reconstruction
 from isthmus.parts.step import Batch, Code, Step, frozen
 from isthmus.training import Run
 
@@ -158,7 +161,7 @@ class Decoder(nn.Module):
         return beside(z, z.new_zeros(len(z), self.condition_width) if condition is None else condition)
 
 
-class Composed(Model):
+class Composed(Model, Weighable):
     """Encoder, bottleneck and decoder, one after the other."""
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -208,19 +211,26 @@ class Composed(Model):
             told = torch.rand(len(batch.x), 1, generator=rng, device=batch.x.device) >= UNTOLD
             batch = batch._replace(condition=batch.condition * told)
         return batch
+    @property
+    def noise_width(self) -> int:
+        return math.prod(self.z_shape)
+
+    def weigh(self, batch: Batch, noise: Tensor, seen: Batch | None = None) -> Draws:
+        refuse_unlikely(self.parts)
+        posterior = self.encode(batch if seen is None else seen).posterior
+        assert posterior is not None, "a Gaussian code has a posterior"
+        z, log_posterior = drawn(posterior, noise)
+        many = repeated(batch if seen is None else batch._replace(condition=seen.condition), len(noise))
+        error = self.error(self.decode(z.flatten(0, 1), many.condition), many)
+        return Draws(z, -error.view(log_posterior.shape), standard(z), log_posterior)
+
+    def corrupted(self, batch: Batch, rng: torch.Generator) -> Batch:
+        """Return the batch as the encoder gets it in training."""
+        return corrupted(self.parts.corruptions, batch, rng)
 
     def cells(self, batch: Batch) -> Tensor:
-        part = self.parts.reconstruction
-        cells = part.cells(self.decode(self.encode(batch).z, batch.condition), batch, self.layout, self.scale)
-        normaliser = part.normaliser(self.layout, self.scale)
-        if normaliser is None:
-            return cells
-        if batch.observed is None:
-            return cells - normaliser
-        if not self.layout.blocks:
-            return torch.where(batch.observed, cells - normaliser, torch.zeros_like(cells))
-        first = torch.tensor([block.start for block in self.layout.blocks], device=cells.device)
-        return torch.where(batch.observed[:, first], cells - normaliser, torch.zeros_like(cells))
+        x_hat = self.decode(self.encode(batch).z, batch.condition)
+        return reducible(self.parts.reconstruction, x_hat, batch, self.layout, self.scale)
 
     def sample(self, n: int, rng: torch.Generator, condition: Tensor | None = None) -> Tensor | None:
         z = self.parts.bottleneck.prior(n, self.z_shape, rng)
@@ -316,6 +326,30 @@ def _repeated(condition: Tensor | None, z: Tensor) -> Tensor | None:
     if condition is None or len(condition) == len(z):
         return condition
     return condition.repeat(len(z) // len(condition), 1)
+
+
+def corrupted(corruptions: Sequence[Corruption], batch: Batch, rng: torch.Generator) -> Batch:
+    """Return the batch as an encoder gets it in training: corrupted, and not always told its condition."""
+    for corruption in corruptions:
+        batch = corruption(batch, rng)
+    if batch.condition is not None:
+        told = torch.rand(len(batch.x), 1, generator=rng, device=batch.x.device) >= UNTOLD
+        batch = batch._replace(condition=batch.condition * told)
+    return batch
+
+
+def reducible(part: Reconstruction, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None) -> Tensor:
+    """Return the reconstruction term of each cell without what no reconstruction could change."""
+    cells = part.cells(x_hat, batch, layout, scale)
+    normaliser = part.normaliser(layout, scale)
+    if normaliser is None:
+        return cells
+    if batch.observed is None:
+        return cells - normaliser
+    if not layout.blocks:
+        return torch.where(batch.observed, cells - normaliser, torch.zeros_like(cells))
+    first = torch.tensor([block.start for block in layout.blocks], device=cells.device)
+    return torch.where(batch.observed[:, first], cells - normaliser, torch.zeros_like(cells))
 
 
 def names_of(penalties: Sequence[Penalty]) -> list[str]:

@@ -21,6 +21,7 @@ class Bernoulli(Reconstruction):
     """Negative log-likelihood of [0, 1] data under sigmoid(x_hat), in nats; a true likelihood for 0/1 data."""
 
     needs_unit_range: ClassVar[bool] = True
+    is_likelihood: ClassVar[bool] = True
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
         x = batch.x.clamp(
@@ -73,6 +74,7 @@ class Normal(Reconstruction):
     """Negative log-likelihood under N(x_hat, sigma^2), in nats; sigma is learned, one for all numbers (Rybkin 2021)."""
 
     needs_unit_range: ClassVar[bool] = False
+    is_likelihood: ClassVar[bool] = True
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
         assert scale is not None, "Normal needs the variance that module() builds"

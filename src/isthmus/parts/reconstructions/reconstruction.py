@@ -25,6 +25,9 @@ class Reconstruction(Part, ABC):
     needs_counts: ClassVar[bool] = False
     """Does it count events? Then data must be whole numbers, unscaled, and the encoder sees log(1 + x)."""
 
+    is_likelihood: ClassVar[bool] = False
+    """Is it minus the log of a probability (density) that sums to 1, in nats? Then bounds on log p(x) mean what they say."""
+
     def __call__(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
         return per_sample(self.cells(x_hat, batch, layout, scale))
 

@@ -73,6 +73,7 @@ class Mixed(Reconstruction):
     focal: float = 0.0
     class_weight: Literal["balanced"] | None = None
     needs_unit_range: ClassVar[bool] = False
+    is_likelihood: ClassVar[bool] = True
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
         cells = x_hat.new_zeros(len(x_hat), len(layout.blocks))
