@@ -20,8 +20,7 @@ from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks.linear import Linear, linear
 from isthmus.parts.penalties import Adversary, Penalty
 from isthmus.parts.principal import Principal, centre
-from isthmus.parts.reconstructions import Starting
-from isthmus.parts.reconstructions import LogVariance, Reconstruction
+from isthmus.parts.reconstructions import Reconstruction, Starting
 from isthmus.parts.step import Batch, Code, Step, frozen
 from isthmus.training import Run
 
@@ -211,6 +210,7 @@ class Composed(Model, Weighable):
             told = torch.rand(len(batch.x), 1, generator=rng, device=batch.x.device) >= UNTOLD
             batch = batch._replace(condition=batch.condition * told)
         return batch
+
     @property
     def noise_width(self) -> int:
         return math.prod(self.z_shape)

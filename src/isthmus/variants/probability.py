@@ -100,6 +100,8 @@ def conditional(
     training, so that the model does without as well.
     """
     return compose(latent_dim, {"bottleneck": Gaussian(beta=beta), "condition": condition}, settings)
+
+
 def importance_weighted(latent_dim: int | str = "auto", samples: int = 8, **settings: Any) -> Autoencoder:
     """Return a variational autoencoder trained on a tighter bound, from several codes a sample (Burda 2016)."""
     return compose(latent_dim, {"bottleneck": Gaussian(), "design": ImportanceWeighted(samples)}, settings)
