@@ -13,7 +13,7 @@ from isthmus.layout import Layout
 from isthmus.model import Model, Parts
 from isthmus.parts.bottlenecks import Bare, Bottleneck, Gaussian, Plain
 from isthmus.parts.corruptions import Corruption
-from isthmus.parts.networks import MLP, Conv, Modules, Network
+from isthmus.parts.networks import MLP, Conv, Modules, Network, Recurrent, Temporal, Transformer
 from isthmus.parts.networks.mlp import default_dropout, is_small
 from isthmus.parts.part import Part
 from isthmus.parts.penalties import Penalty
@@ -23,6 +23,7 @@ from isthmus.parts.samplers import Aggregated, Mixture, Prior, Sampler
 from isthmus.training import Plan, plan
 
 _NETWORKS: dict[str, type[Network]] = {"mlp": MLP, "conv": Conv}
+_NETWORKS |= {"recurrent": Recurrent, "temporal": Temporal, "transformer": Transformer}
 _BOTTLENECKS: dict[str, type[Bottleneck]] = {"plain": Plain, "bare": Bare, "gaussian": Gaussian}
 _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "squared_error": SquaredError,
