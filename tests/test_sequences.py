@@ -387,3 +387,84 @@ def test_networks_for_series_start_at_pca(network: str) -> None:
     X = windows()
     ae = ist.Autoencoder(network=network, latent_dim=3, max_epochs=1, learning_rate=1e-30, **QUICK).fit(X)
     assert ae.scores_["model"]["squared_error"] == pytest.approx(ae.scores_["pca"]["squared_error"], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["recurrent", "temporal", "transformer", "masked"])
+def test_variants_for_series_learn_more_than_pca_at_the_same_size(name: str) -> None:
+    ae = ist.variant(name, latent_dim=3, max_epochs=40, random_state=0, verbose=False).fit(windows())
+    assert ae.floor_.kept
+    scores = ae.scores_
+    assert scores["model"]["squared_error"] < scores["pca"]["squared_error"] < scores["mean"]["squared_error"]
+
+
+def with_gaps(X: np.ndarray, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """Return X with gaps, and which numbers became gaps."""
+    hidden = np.random.default_rng(1).random(X.shape) < share
+    return np.where(hidden, np.nan, X), hidden
+
+
+def test_a_masked_autoencoder_fills_gaps_better_than_the_mean_and_than_pca() -> None:
+    from sklearn.datasets import load_wine
+    from sklearn.preprocessing import StandardScaler
+
+    X = StandardScaler().fit_transform(load_wine().data)
+    seen, hidden = with_gaps(X)
+    ae = ist.masked(max_epochs=40, random_state=0, verbose=False).fit(seen)
+    filled = ae.inverse_transform(ae.transform(seen))
+    x, observed = ae.codec_.encode(seen).take(slice(None))
+    linear = ae.codec_.decode(ae.principal_.project(x, observed).numpy())
+    mean = np.broadcast_to(np.nanmean(seen, 0), X.shape)
+    errors = [np.square(guess - X)[hidden].mean() for guess in (filled, linear, mean)]
+    assert errors[0] < errors[1] < errors[2]
+
+
+def test_a_masked_autoencoder_fills_categories() -> None:
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    kind = rng.integers(3, size=400)
+    frame = pd.DataFrame(
+        {
+            "kind": np.array(["a", "b", "c"])[kind],
+            "size": kind + 0.1 * rng.normal(size=400),
+            "noise": rng.normal(size=400),
+            "heavy": kind == 2,
+        }
+    )
+    hidden = rng.random(400) < 0.3
+    seen = frame.assign(kind=frame["kind"].where(~hidden))
+    ae = ist.masked(latent_dim=3, max_epochs=15, random_state=0, verbose=False).fit(seen)
+    block = next(block for block in ae.codec_.layout.blocks if block.column == "kind" and block.kind == "category")
+    x, observed = ae.codec_.encode(seen).take(slice(None))
+    with torch.inference_mode():
+        guess = ae.model_.expected(Batch(x, observed))[:, block.features].argmax(1)[hidden].numpy()
+    truth = ae.codec_.encode(frame).take(slice(None))[0][:, block.features].argmax(1)[hidden].numpy()
+    assert (guess == truth).mean() > np.bincount(truth).max() / len(truth)
+
+
+def test_a_model_that_varied_what_it_hid_knows_whole_samples(digits: np.ndarray) -> None:
+    """With a fixed share hidden, the linear shortcut grows to make up for it, and overshoots on whole samples."""
+    X = digits[:600].reshape(-1, 8, 8)
+    explained = {}
+    for vary in (False, True):
+        corruption = PatchMasking(0.75, vary=vary)
+        ae = ist.masked(latent_dim=8, corruptions=corruption, max_epochs=8, random_state=0, verbose=False).fit(X)
+        explained[vary] = ae.scores_["model"]["explained"]
+    assert explained[True] > explained[False]
+
+
+def test_a_varied_share_lies_anywhere_up_to_the_rate(rng: torch.Generator) -> None:
+    hidden = PatchMasking(0.5, 1, vary=True)(Batch(torch.ones(20_000, 10)), rng).x.eq(0).float().mean(1)
+    assert hidden.mean().item() == pytest.approx(0.25, abs=0.01)
+    assert hidden.max().item() == 0.5
+    assert (hidden == 0).float().mean().item() == pytest.approx(0.1, abs=0.01)  # where 5 u + u' < 1
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (3,), (1, 1), (3, 5)], ids=str)
+@pytest.mark.parametrize("batch_size", [1, "auto"])
+def test_ten_small_samples_are_enough_even_one_at_a_time(shape, batch_size) -> None:
+    X = np.random.default_rng(0).normal(size=(10, *shape))
+    if X[0].size > 1:
+        X[:, 0] = 1.0
+    ae = ist.masked(max_epochs=2, batch_size=batch_size, shortcut=False, **QUICK).fit(X)
+    assert ae.n_iter_ == 2
+    assert np.isfinite(ae.reconstruct(X)).all()

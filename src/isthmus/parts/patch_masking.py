@@ -21,10 +21,13 @@ class PatchMasking(Corruption):
     number, it is rounded up or down at random, so that the share is right on average. The loss is that of the whole sample,
     shown patches and hidden ones (He counts the hidden ones alone), so that the code stays one of the sample. ``patch`` counts
     pixels, steps or features; "auto" is what the Transformer takes for images and series, and single features of arrays.
+    With ``vary`` each sample hides a share of its own, anything from nothing to ``rate``: a model that never saw a whole sample
+    in training overshoots when it gets one.
     """
 
     rate: float = 0.75
     patch: int | str = "auto"
+    vary: bool = False
 
     def __call__(self, batch: Batch, rng: torch.Generator, progress: float = 1.0) -> Batch:
         if not 0 <= self.rate < 1:
@@ -47,6 +50,7 @@ class PatchMasking(Corruption):
 
     def _chosen(self, rows: int, count: int, rng: torch.Generator, device: torch.device) -> Tensor:
         """Return (rows, count) bool with exactly the wanted number of False in each row."""
-        hidden = (self.rate * count + torch.rand(rows, 1, generator=rng, device=device)).floor()
+        rate = self.rate * torch.rand(rows, 1, generator=rng, device=device) if self.vary else self.rate
+        hidden = (rate * count + torch.rand(rows, 1, generator=rng, device=device)).floor()
         place = torch.rand(rows, count, generator=rng, device=device).argsort(1).argsort(1)
         return place >= hidden

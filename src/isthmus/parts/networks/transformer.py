@@ -33,7 +33,7 @@ class Transformer(Network):
     """
 
     width: int = 64
-    depth: int = 2
+    depth: int = 1
     heads: int = 4
     patch: int | str = "auto"
     code: Literal["vector", "mean", "map"] = "vector"
@@ -58,7 +58,7 @@ class Transformer(Network):
         if self.code not in ("vector", "mean", "map"):
             raise SettingError(f"Transformer(code={self.code!r}) must be 'vector', 'mean' or 'map'.")
         if self.depth < 0:
-            raise SettingError(f"Transformer(depth={self.depth}) must be at least 0; try 2.")
+            raise SettingError(f"Transformer(depth={self.depth}) must be at least 0; try 1.")
         if self.heads < 1 or self.width < 1 or self.width % self.heads:
             near = max(1, self.width // max(1, self.heads)) * max(1, self.heads)
             raise SettingError(
