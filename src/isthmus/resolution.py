@@ -29,7 +29,7 @@ from isthmus.parts.bottlenecks import (
     VectorQuantized,
 )
 from isthmus.parts.corruptions import Corruption
-from isthmus.parts.networks import MLP, Conv, Modules, Network
+from isthmus.parts.networks import MLP, Conv, Modules, Network, Recurrent, Temporal, Transformer
 from isthmus.parts.networks.mlp import default_dropout, is_small
 from isthmus.parts.part import Part
 from isthmus.parts.penalties import Penalty
@@ -68,6 +68,8 @@ _BOTTLENECKS: dict[str, type[Bottleneck]] = {
     "gated": Gated,
     "matryoshka": Matryoshka,
 }
+_NETWORKS |= {"recurrent": Recurrent, "temporal": Temporal, "transformer": Transformer}
+_BOTTLENECKS: dict[str, type[Bottleneck]] = {"plain": Plain, "bare": Bare, "gaussian": Gaussian}
 _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "squared_error": SquaredError,
     "huber": Huber,

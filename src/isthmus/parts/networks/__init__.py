@@ -4,5 +4,8 @@ from isthmus.parts.networks.conv import Conv
 from isthmus.parts.networks.mlp import MLP
 from isthmus.parts.networks.modules import Modules
 from isthmus.parts.networks.network import Network
+from isthmus.parts.networks.recurrent import Recurrent
+from isthmus.parts.networks.temporal import Temporal
+from isthmus.parts.networks.transformer import Transformer
 
-__all__ = ["MLP", "Conv", "Modules", "Network"]
+__all__ = ["MLP", "Conv", "Modules", "Network", "Recurrent", "Temporal", "Transformer"]
