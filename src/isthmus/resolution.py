@@ -53,7 +53,13 @@ from isthmus.parts.samplers import Aggregated, Mixture, Prior, Sampler
 from isthmus.parts.schedule import Ramp
 from isthmus.training import Plan, plan
 
-_NETWORKS: dict[str, type[Network]] = {"mlp": MLP, "conv": Conv}
+_NETWORKS: dict[str, type[Network]] = {
+    "mlp": MLP,
+    "conv": Conv,
+    "recurrent": Recurrent,
+    "temporal": Temporal,
+    "transformer": Transformer,
+}
 _BOTTLENECKS: dict[str, type[Bottleneck]] = {
     "plain": Plain,
     "bare": Bare,
@@ -68,8 +74,6 @@ _BOTTLENECKS: dict[str, type[Bottleneck]] = {
     "gated": Gated,
     "matryoshka": Matryoshka,
 }
-_NETWORKS |= {"recurrent": Recurrent, "temporal": Temporal, "transformer": Transformer}
-_BOTTLENECKS: dict[str, type[Bottleneck]] = {"plain": Plain, "bare": Bare, "gaussian": Gaussian}
 _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "squared_error": SquaredError,
     "huber": Huber,
@@ -149,7 +153,7 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
 
 def _refuse_negative(part: Part) -> None:
     """Weights, noise levels and scales of the house's own parts are never negative."""
-    for name, value in part.get_params(deep=False).items():
+    for name, value in part.get_params().items():
         if type(part).__module__.startswith("isthmus.") and not all(number >= 0 for number in _numbers(value)):
             what = "a number" if isinstance(value, (int, float)) else "made of numbers"
             raise SettingError(f"{type(part).__name__}({name}={value!r}) must be {what} of at least 0.")
@@ -161,9 +165,6 @@ def _numbers(value: Any) -> list[int | float]:
         return [value]
     inner = value.get_params(deep=False).values() if isinstance(value, Ramp) else value
     return [number for item in inner for number in _numbers(item)] if isinstance(value, (tuple, list, Ramp)) else []
-    for name, value in part.get_params().items():
-        if type(part).__module__.startswith("isthmus.") and isinstance(value, (int, float)) and not value >= 0:
-            raise SettingError(f"{type(part).__name__}({name}={value!r}) must be a number of at least 0.")
 
 
 def scale_for(setting: str, reconstruction: Any) -> str:

@@ -91,6 +91,8 @@ VARIANTS = (
         "counts",
         (Option("zero_inflated", "bool", False, "learn besides how often a count is lost and reads 0"),),
         "Eraslan et al. 2019",
+    ),
+    Entry(
         "stacked",
         "layers trained one by one from the data up, then all together",
         "Very deep or saturating (sigmoid, tanh) networks, and lessons in how deep learning began.",

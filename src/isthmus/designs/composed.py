@@ -202,15 +202,6 @@ class Composed(Model, Weighable):
         """Return the reconstruction term, (B,)."""
         return self.parts.reconstruction(x_hat, batch, self.layout, self.scale)
 
-    def corrupted(self, batch: Batch, rng: torch.Generator, progress: float = 1.0) -> Batch:
-        """Return the batch as the encoder gets it in training."""
-        for corruption in self.parts.corruptions:
-            batch = corruption(batch, rng, progress)
-        if batch.condition is not None:
-            told = torch.rand(len(batch.x), 1, generator=rng, device=batch.x.device) >= UNTOLD
-            batch = batch._replace(condition=batch.condition * told)
-        return batch
-
     @property
     def noise_width(self) -> int:
         return math.prod(self.z_shape)
@@ -224,9 +215,9 @@ class Composed(Model, Weighable):
         error = self.error(self.decode(z.flatten(0, 1), many.condition), many)
         return Draws(z, -error.view(log_posterior.shape), standard(z), log_posterior)
 
-    def corrupted(self, batch: Batch, rng: torch.Generator) -> Batch:
+    def corrupted(self, batch: Batch, rng: torch.Generator, progress: float = 1.0) -> Batch:
         """Return the batch as the encoder gets it in training."""
-        return corrupted(self.parts.corruptions, batch, rng)
+        return corrupted(self.parts.corruptions, batch, rng, progress)
 
     def cells(self, batch: Batch) -> Tensor:
         x_hat = self.decode(self.encode(batch).z, batch.condition)
@@ -328,10 +319,10 @@ def _repeated(condition: Tensor | None, z: Tensor) -> Tensor | None:
     return condition.repeat(len(z) // len(condition), 1)
 
 
-def corrupted(corruptions: Sequence[Corruption], batch: Batch, rng: torch.Generator) -> Batch:
+def corrupted(corruptions: Sequence[Corruption], batch: Batch, rng: torch.Generator, progress: float = 1.0) -> Batch:
     """Return the batch as an encoder gets it in training: corrupted, and not always told its condition."""
     for corruption in corruptions:
-        batch = corruption(batch, rng)
+        batch = corruption(batch, rng, progress)
     if batch.condition is not None:
         told = torch.rand(len(batch.x), 1, generator=rng, device=batch.x.device) >= UNTOLD
         batch = batch._replace(condition=batch.condition * told)

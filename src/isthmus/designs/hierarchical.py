@@ -149,7 +149,7 @@ class Ladder(Model, Weighable):
         return self.decoder.outputs(z, condition)
 
     def terms(self, batch: Batch, rng: torch.Generator | None = None, progress: float = 1.0) -> dict[str, Tensor]:
-        seen = batch if rng is None else corrupted(self.parts.corruptions, batch, rng)
+        seen = batch if rng is None else corrupted(self.parts.corruptions, batch, rng, progress)
         code = self.encode(seen, rng, progress)
         return {"reconstruction": self._error(self.decode(code.z, seen.condition), batch), **code.terms}
 

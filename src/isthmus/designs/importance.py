@@ -65,7 +65,7 @@ class Weighted(Wrapping):
     def terms(self, batch: Batch, rng: torch.Generator | None = None, progress: float = 1.0) -> dict[str, Tensor]:
         if rng is None:
             return self.composed.terms(batch)
-        seen = self.composed.corrupted(batch, rng)
+        seen = self.composed.corrupted(batch, rng, progress)
         noise = noise_for(batch, self.samples, self.noise_width, rng)
         weights = self.weigh(batch, noise, seen).log_weights(ramp(progress, self._warm_up))  # (k, B)
         return {"bound": -log_mean(weights)}

@@ -90,7 +90,7 @@ class Mixture(Wrapping):
         return _log_mixture(z.flatten(1), self.components())
 
     def terms(self, batch: Batch, rng: torch.Generator | None = None, progress: float = 1.0) -> dict[str, Tensor]:
-        seen = batch if rng is None else self.composed.corrupted(batch, rng)
+        seen = batch if rng is None else self.composed.corrupted(batch, rng, progress)
         code = self.encode(seen, rng, progress)
         error = self.composed.error(self.decode(code.z, seen.condition), batch)
         return {"reconstruction": error, **code.terms}

@@ -84,9 +84,6 @@ def convolutional(
 def counts(latent_dim: int | str = "auto", zero_inflated: bool = False, **settings: Any) -> Autoencoder:
     """Return an autoencoder for counts, whose decoder says how many events to expect of each number (Eraslan 2019)."""
     return compose(latent_dim, {"reconstruction": NegativeBinomial(zero_inflated)}, settings)
-    """Return an autoencoder for images whose layers are convolutions (Masci 2011)."""
-    own = {"network": Conv(channels=channels, down=down, up=up), "shortcut": False}
-    return compose(latent_dim, own, settings)
 
 
 def stacked(latent_dim: int | str = "auto", hidden: tuple[int, ...] = (256, 128), **settings: Any) -> Autoencoder:
