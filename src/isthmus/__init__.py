@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import MovesDisplay as MovesDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
     from isthmus.apps.interpretation import interpret as interpret
+    from isthmus.apps.likelihood import log_likelihood as log_likelihood
     from isthmus.apps.report import report as report
     from isthmus.callbacks import Checkpoint as Checkpoint
     from isthmus.data import Images as Images
@@ -25,11 +26,23 @@ if TYPE_CHECKING:
     from isthmus.data.files import read as read
     from isthmus.data.files import write as write
     from isthmus.designs import Direct as Direct
+    from isthmus.designs import Hierarchical as Hierarchical
+    from isthmus.designs import ImportanceWeighted as ImportanceWeighted
+    from isthmus.designs import Stacked as Stacked
+    from isthmus.designs import VampPrior as VampPrior
     from isthmus.estimator import Autoencoder as Autoencoder
     from isthmus.parts.bottlenecks import Bare as Bare
+    from isthmus.parts.bottlenecks import BatchTopK as BatchTopK
+    from isthmus.parts.bottlenecks import Binary as Binary
+    from isthmus.parts.bottlenecks import FiniteScalar as FiniteScalar
+    from isthmus.parts.bottlenecks import Gated as Gated
     from isthmus.parts.bottlenecks import Gaussian as Gaussian
+    from isthmus.parts.bottlenecks import JumpReLU as JumpReLU
+    from isthmus.parts.bottlenecks import Matryoshka as Matryoshka
     from isthmus.parts.bottlenecks import Plain as Plain
     from isthmus.parts.bottlenecks import Spherical as Spherical
+    from isthmus.parts.bottlenecks import TopK as TopK
+    from isthmus.parts.bottlenecks import VectorQuantized as VectorQuantized
     from isthmus.parts.corruptions import GaussianNoise as GaussianNoise
     from isthmus.parts.corruptions import Masking as Masking
     from isthmus.parts.corruptions import SaltAndPepper as SaltAndPepper
@@ -37,6 +50,10 @@ if TYPE_CHECKING:
     from isthmus.parts.networks import MLP as MLP
     from isthmus.parts.networks import Conv as Conv
     from isthmus.parts.networks import Modules as Modules
+    from isthmus.parts.networks import Recurrent as Recurrent
+    from isthmus.parts.networks import Temporal as Temporal
+    from isthmus.parts.networks import Transformer as Transformer
+    from isthmus.parts.patch_masking import PatchMasking as PatchMasking
     from isthmus.parts.penalties import L1 as L1
     from isthmus.parts.penalties import MMD as MMD
     from isthmus.parts.penalties import CodeCritic as CodeCritic
@@ -44,6 +61,7 @@ if TYPE_CHECKING:
     from isthmus.parts.penalties import Contractive as Contractive
     from isthmus.parts.penalties import DecoderGradient as DecoderGradient
     from isthmus.parts.penalties import FactorCritic as FactorCritic
+    from isthmus.parts.penalties import KLSparsity as KLSparsity
     from isthmus.parts.penalties import Perceptual as Perceptual
     from isthmus.parts.penalties import SampleCritic as SampleCritic
     from isthmus.parts.penalties import TotalCorrelation as TotalCorrelation
@@ -65,6 +83,9 @@ if TYPE_CHECKING:
     from isthmus.parts.schedule import Ramp as Ramp
     from isthmus.persistence import load as load
     from isthmus.variants import variant as variant
+    from isthmus.variants.codebooks import binary as binary
+    from isthmus.variants.codebooks import finite_scalar as finite_scalar
+    from isthmus.variants.codebooks import vector_quantized as vector_quantized
     from isthmus.variants.noise import contractive as contractive
     from isthmus.variants.noise import denoising as denoising
     from isthmus.variants.noise import regularised as regularised
@@ -72,7 +93,10 @@ if TYPE_CHECKING:
     from isthmus.variants.probability import beta_vae as beta_vae
     from isthmus.variants.probability import conditional as conditional
     from isthmus.variants.probability import factor_vae as factor_vae
+    from isthmus.variants.probability import hierarchical as hierarchical
+    from isthmus.variants.probability import importance_weighted as importance_weighted
     from isthmus.variants.probability import info_vae as info_vae
+    from isthmus.variants.probability import mixture_prior as mixture_prior
     from isthmus.variants.probability import spherical as spherical
     from isthmus.variants.probability import tc_vae as tc_vae
     from isthmus.variants.probability import vae_gan as vae_gan
@@ -83,10 +107,21 @@ if TYPE_CHECKING:
     from isthmus.variants.reconstruction import deep as deep
     from isthmus.variants.reconstruction import linear as linear
     from isthmus.variants.reconstruction import overcomplete as overcomplete
+    from isthmus.variants.reconstruction import stacked as stacked
     from isthmus.variants.reconstruction import tied as tied
     from isthmus.variants.reconstruction import undercomplete as undercomplete
     from isthmus.variants.reconstruction import vanilla as vanilla
+    from isthmus.variants.sequences import masked as masked
+    from isthmus.variants.sequences import recurrent as recurrent
+    from isthmus.variants.sequences import temporal as temporal
+    from isthmus.variants.sequences import transformer as transformer
+    from isthmus.variants.sparsity import batch_top_k as batch_top_k
+    from isthmus.variants.sparsity import gated as gated
+    from isthmus.variants.sparsity import jump_relu as jump_relu
+    from isthmus.variants.sparsity import matryoshka as matryoshka
     from isthmus.variants.sparsity import sparse as sparse
+    from isthmus.variants.sparsity import sparse_kl as sparse_kl
+    from isthmus.variants.sparsity import top_k as top_k
 
 __version__ = "0.1.0"
 
@@ -100,6 +135,7 @@ _HOMES = {
         "ReconstructionDisplay",
     ),
     "isthmus.apps.interpretation": ("interpret",),
+    "isthmus.apps.likelihood": ("log_likelihood",),
     "isthmus.apps.report": ("report",),
     "isthmus.callbacks": ("Checkpoint",),
     "isthmus.data": (
@@ -110,13 +146,27 @@ _HOMES = {
         "read",
         "write",
     ),
-    "isthmus.designs": ("Direct",),
+    "isthmus.designs": (
+        "Direct",
+        "Hierarchical",
+        "ImportanceWeighted",
+        "Stacked",
+        "VampPrior",
+    ),
     "isthmus.estimator": ("Autoencoder",),
     "isthmus.parts.bottlenecks": (
         "Bare",
+        "BatchTopK",
+        "Binary",
+        "FiniteScalar",
+        "Gated",
         "Gaussian",
+        "JumpReLU",
+        "Matryoshka",
         "Plain",
         "Spherical",
+        "TopK",
+        "VectorQuantized",
     ),
     "isthmus.parts.corruptions": (
         "GaussianNoise",
@@ -128,13 +178,18 @@ _HOMES = {
         "Conv",
         "MLP",
         "Modules",
+        "Recurrent",
+        "Temporal",
+        "Transformer",
     ),
+    "isthmus.parts.patch_masking": ("PatchMasking",),
     "isthmus.parts.penalties": (
         "CodeCritic",
         "CodeNorm",
         "Contractive",
         "DecoderGradient",
         "FactorCritic",
+        "KLSparsity",
         "L1",
         "MMD",
         "Perceptual",

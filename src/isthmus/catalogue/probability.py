@@ -119,6 +119,8 @@ VARIANTS = (
             Option("beta", "float", 1.0, "weight of the KL term; 1 is the evidence lower bound"),
         ),
         "Sohn et al. 2015",
+    ),
+    Entry(
         "importance_weighted",
         "a variational autoencoder on a tighter bound, from several codes a sample",
         "Densities: comparing models by likelihood, and codes that keep more than the plain bound lets them.",

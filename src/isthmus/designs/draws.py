@@ -59,6 +59,8 @@ def refuse_unlikely(parts: Parts) -> None:
     part = parts.reconstruction
     if isinstance(part, Mixed) and part.variance != "learned":
         raise SettingError(f"Mixed(variance={part.variance!r}) is no likelihood; use Mixed(variance='learned').")
+    if isinstance(part, Mixed) and (part.focal or part.class_weight):
+        raise SettingError(f"{part!r} weighs classes, and is no likelihood; leave focal and class_weight out.")
     if not part.is_likelihood:
         raise SettingError(
             f"{type(part).__name__} is no likelihood, so that log p(x) is not defined; use reconstruction='normal', or "

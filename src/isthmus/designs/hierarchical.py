@@ -27,6 +27,7 @@ from isthmus.model import Blueprint, Model
 from isthmus.parts.bottlenecks import Gaussian
 from isthmus.parts.networks.linear import Linear
 from isthmus.parts.principal import Principal
+from isthmus.parts.reconstructions import Starting
 from isthmus.parts.step import Batch, Code, Posterior, normal, ramp
 from isthmus.training import Run
 
@@ -183,7 +184,8 @@ class Ladder(Model, Weighable):
         return self.decoder(z1.view(n, *self.z_shape), condition)
 
     def start_from(self, floor: Principal) -> None:
-        pass  # without a shortcut nothing stands ready to take it up
+        if isinstance(self.scale, Starting):
+            self.scale.start_from(floor.mean, None)
 
     def become_linear(self, floor: Principal) -> None:
         raise SettingError("A hierarchical model carries no shortcut, and cannot become PCA; use shortcut='auto'.")

@@ -70,6 +70,7 @@ class Poisson(Reconstruction):
 
     needs_unit_range: ClassVar[bool] = False
     needs_counts: ClassVar[bool] = True
+    is_likelihood: ClassVar[bool] = True
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
         x, shortfall = _counted(batch)
@@ -112,6 +113,7 @@ class NegativeBinomial(Reconstruction):
     zero_inflated: bool = False
     needs_unit_range: ClassVar[bool] = False
     needs_counts: ClassVar[bool] = True
+    is_likelihood: ClassVar[bool] = True
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
         assert isinstance(scale, Dispersion), "NegativeBinomial needs the dispersions that module() builds"

@@ -128,6 +128,7 @@ class DiscretizedLogistic(Reconstruction):
     levels: int = 256
     scales: Literal["one", "each"] = "one"
     needs_unit_range: ClassVar[bool] = True
+    is_likelihood: ClassVar[bool] = True
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
         assert scale is not None, "DiscretizedLogistic needs the scale that module() builds"
