@@ -14,8 +14,9 @@ from sklearn.base import clone
 
 import isthmus as ist
 from isthmus.catalogue import VARIANTS, Entry
-from isthmus.data.rows import Rows
+from isthmus.data.rows import DenseRows, Rows
 from isthmus.engine.eager import average
+from isthmus.inference import map_rows
 from isthmus.model import Model
 from isthmus.parts.part import from_json, to_json
 from isthmus.parts.reconstructions import cells_of
@@ -27,16 +28,14 @@ NETWORKS: dict[str, Any] = {
     "own": None,
     "mlp": ist.MLP(hidden=(16,)),
     "conv": ist.Conv(channels=(4, 8)),
+    "transformer": ist.Transformer(width=16, heads=2),
+    "temporal": ist.Temporal(channels=(8, 8)),
+    "recurrent": ist.Recurrent(hidden=8),
 }
-"""Every family of networks; "own" is what the variant brings, or the default for the data."""
-TAKES = {
-    "any": ("own", "mlp", "conv"),
-    "labels": ("own",),
-    "images": ("own",),
-    "places": ("own",),
-    "series": ("own",),
-    "counts": ("own",),
-}
+"""Every family of networks, small; "own" is what the variant brings, or the default for the data."""
+TAKES = {"any": ("own", *list(NETWORKS)[1:])}
+"""What a variant without a network of its own is joined with; variants of one kind of data come as they are."""
+LEARNS_FROM = {"conv": "images", "transformer": "images", "temporal": "series", "recurrent": "series"}
 BY_NAME = {entry.name: entry for entry in VARIANTS}
 
 
@@ -45,14 +44,14 @@ def cases() -> list[Any]:
     found = []
     for entry in VARIANTS:
         owns = ist.variant(entry.name).network != "auto"
-        for network in ("own",) if owns else TAKES[entry.inputs]:
+        for network in ("own",) if owns else TAKES.get(entry.inputs, ("own",)):
             found.append(pytest.param(entry.name, network, id=f"{entry.name}-{network}"))
     return found
 
 
 def data_of(name: str, network: str) -> tuple[Any, Any]:
     entry: Entry = BY_NAME[name]
-    return data_for("images" if network == "conv" else entry.inputs)
+    return data_for(LEARNS_FROM.get(network, entry.inputs))
 
 
 def made(name: str, network: str, **settings: Any) -> ist.Autoencoder:
@@ -139,6 +138,8 @@ def test_every_weight_moves_a_term(name: str, network: str) -> None:
     owners = [parts.bottleneck, *parts.penalties]
     weighted = [(o, f) for o in owners for f in ("weight", "beta", "commitment") if getattr(o, f, None)]
     before = terms_of(copy.deepcopy(ae.model_).train(), batch)
+    if list(before) == ["bound"]:
+        pytest.skip("one bound of the likelihood; its design refuses any weight but 1")
     for owner, field in weighted:
         model = copy.deepcopy(ae.model_).train()
         twins = [model.parts.bottleneck, *model.parts.penalties]
@@ -165,8 +166,7 @@ def test_a_rows_result_does_not_depend_on_its_neighbours(name: str, network: str
     ae, (X, _) = fitted(name, network), data_of(name, network)
     if isinstance(X, ist.Series):
         windows = np.repeat(ae.codec_.encode(X).take(slice(0, 1))[0].numpy(), 70, axis=0)
-        with torch.inference_mode():
-            Z = ae.model_.encoder(torch.from_numpy(windows)).numpy()
+        Z = map_rows(lambda batch: ae.model_.encode(batch).embedding, DenseRows(windows), ae.model_)
         assert np.array_equal(Z, np.repeat(Z[:1], 70, axis=0))
         return
     assert np.array_equal(ae.transform(X[5:9]), ae.transform(X)[5:9])
@@ -196,7 +196,8 @@ def test_gaps_are_ignored(name: str, network: str) -> None:
         spoiled = torch.where(observed, x, torch.full_like(x, 77.0))
         error = ae.model_.parts.reconstruction
         x_hat = ae.model_.decode(ae.model_.encode(Batch(x, observed, condition=told)).z, told)
-        layout, scale = ae.model_.layout, getattr(ae.model_, "scale", None)
+        inner = getattr(ae.model_, "composed", ae.model_)  # what a design wraps
+        layout, scale = inner.layout, inner.scale
         torch.testing.assert_close(
             error(x_hat, Batch(spoiled, observed), layout, scale), error(x_hat, Batch(x, observed), layout, scale)
         )
@@ -238,8 +239,11 @@ def test_the_gradient_is_that_of_the_loss(name: str, network: str) -> None:
     rng = torch.Generator().manual_seed(3)
     direction = [torch.randn(p.shape, generator=rng, dtype=p.dtype) for p in weights]
 
+    # A draw by rejection is as reproducible as any, but jumps when a weight moves: such codes are checked without noise.
+    rejects = model.parts.bottleneck.is_distribution and model.encode(batch).posterior is None
+
     def loss() -> torch.Tensor:
-        return average(terms_of(model, batch), None)["loss"]
+        return average(model.terms(batch) if rejects else terms_of(model, batch), None)["loss"]
 
     gradient = torch.autograd.grad(loss(), weights, allow_unused=True)
     slope = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True) if g is not None)

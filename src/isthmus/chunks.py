@@ -12,5 +12,5 @@ def chunks(n_rows: int, size: int) -> Iterator[slice]:
 
 
 def chunk_rows(size: int) -> int:
-    """Return how many rows of ``size`` numbers a chunk holds: a power of two, 16 to 1,024, of about half a million numbers."""
-    return 2 ** min(10, max(4, (2**19 // max(1, size)).bit_length() - 1))
+    """Return how many rows of ``size`` numbers a chunk holds: a power of two, 32 to 1,024, of about half a million numbers."""
+    return 2 ** min(10, max(5, (2**19 // max(1, size)).bit_length() - 1))

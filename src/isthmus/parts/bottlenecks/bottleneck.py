@@ -30,7 +30,7 @@ class Bottleneck(Part, ABC):
     constrains: ClassVar[bool]
     """Does it hold a code that is as large as the input, so that copying is no solution?"""
     is_rounded: ClassVar[bool] = False
-    """Is the code rounded, so that its gradient is a decree (straight through) and not a derivative?"""
+    """Is the code rounded, or cut at a threshold that learns, so that its gradient is a decree and not a derivative?"""
     fewest: ClassVar[int] = 1
     """The smallest latent_dim it can make a code of."""
 

@@ -31,6 +31,7 @@ class FiniteScalar(Bottleneck):
     levels: int | tuple[int, ...] = 8
     is_distribution: ClassVar[bool] = False
     constrains: ClassVar[bool] = True
+    is_rounded: ClassVar[bool] = True
 
     @property
     def is_additive(self) -> bool:
@@ -93,6 +94,7 @@ class Binary(Bottleneck):
     noise: float = 0.3
     is_distribution: ClassVar[bool] = False
     constrains: ClassVar[bool] = True
+    is_rounded: ClassVar[bool] = True
 
     @property
     def is_additive(self) -> bool:

@@ -42,6 +42,7 @@ class JumpReLU(Bottleneck):
     warm_up: float = 0.2
     is_distribution: ClassVar[bool] = False
     constrains: ClassVar[bool] = True
+    is_rounded: ClassVar[bool] = True
 
     @property
     def is_additive(self) -> bool:

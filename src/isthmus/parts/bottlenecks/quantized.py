@@ -47,6 +47,7 @@ class VectorQuantized(Bottleneck):
     revive_after: int = 100
     is_distribution: ClassVar[bool] = False
     constrains: ClassVar[bool] = True
+    is_rounded: ClassVar[bool] = True
 
     @property
     def is_additive(self) -> bool:
