@@ -13,7 +13,7 @@ from torch.distributions import Bernoulli, kl_divergence
 from torch.nn import functional as F
 
 import isthmus
-from isthmus.codestats import code_statistics
+from isthmus.codestats import number_statistics
 from isthmus.designs import Composed
 from isthmus.engine.adam import Adam
 from isthmus.engine.eager import Eager
@@ -454,20 +454,20 @@ def test_prefixes_that_are_none_are_refused() -> None:
 # -- what is said of codes
 
 
-def test_code_statistics_count_what_is_there() -> None:
+def test_number_statistics_count_what_is_there() -> None:
     codes = torch.tensor([[0.0, 1.0, 0.0, 5.0], [0.0, 0.0, 0.0, 5.0], [0.0, 3.0, 0.0, 5.0], [0.0, 0.0, 2.0, 5.0]])
-    assert code_statistics(codes) == {"active": 2.0, "l0": 7 / 4, "dead": 1 / 4}
+    assert number_statistics(codes) == {"active": 2.0, "l0": 7 / 4, "dead": 1 / 4}
     spread = codes.T.reshape(4, 2, 2).movedim(1, 0)  # two samples, each a map of two positions
-    assert code_statistics(spread) == code_statistics(codes)
+    assert number_statistics(spread) == number_statistics(codes)
 
 
 def test_dense_codes_have_no_zeros_to_count(rng: torch.Generator) -> None:
     codes = torch.randn(100, 3, generator=rng) * torch.tensor([1.0, 0.2, 0.01])
-    assert code_statistics(codes) == {"active": 2.0}
+    assert number_statistics(codes) == {"active": 2.0}
 
 
 def test_codes_that_never_move_have_no_active_number() -> None:
-    assert code_statistics(torch.ones(5, 3)) == {"active": 0.0}
+    assert number_statistics(torch.ones(5, 3)) == {"active": 0.0}
 
 
 # -- variants

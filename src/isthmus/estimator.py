@@ -46,7 +46,7 @@ from isthmus.resolution import (
     resolve_shortcut,
     scale_for,
 )
-from isthmus.scores import Floor, held_out_losses, judge_floor, score, some_codes
+from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, score, some_rows
 from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, train
 
 FEWEST_TO_HOLD_OUT = 20
@@ -330,8 +330,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         else:
             rows, weight, told = held_out, split.held_out_weight, split.held_out_condition
         self.scores_ = score(self.model_, rows, self.principal_, held_out is not None, weight, told)
-        self.codes_ = some_codes(self.model_, split.train, split.train_condition)
-        self.scores_["code"] = code_statistics(self.codes_)
+        known = some_rows(self.model_, split.train, split.train_condition)
+        self.codes_ = codes_of(self.model_, *known)
+        self.scores_["code"] = code_statistics(self.model_, self.codes_, *known)
         if self.history_.stopped == "interrupted":
             warnings.warn(self.history_.events[-1], UserWarning, stacklevel=4)
 

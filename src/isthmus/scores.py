@@ -110,13 +110,17 @@ def score(
     return result
 
 
-def some_codes(model: Model, rows: Rows, condition: Tensor | None) -> Tensor:
-    """Return the noise-free codes of up to 2,000 rows, evenly spread, (n, *z_shape): what samplers learn from."""
+def some_rows(model: Model, rows: Rows, condition: Tensor | None) -> tuple[Rows, Tensor | None]:
+    """Return up to 2,000 rows, evenly spread, whose codes a model keeps: what samplers learn from."""
     most = min(MOST_CODES, max(LEAST_CODES, MOST_CODE_NUMBERS // math.prod(model.z_shape)))
-    if len(rows) > most:
-        chosen = torch.linspace(0, len(rows) - 1, most).long()
-        rows, condition = rows.subset(chosen), None if condition is None else condition[chosen]
-    model.eval()
+    if len(rows) <= most:
+        return rows, condition
+    chosen = torch.linspace(0, len(rows) - 1, most).long()
+    return rows.subset(chosen), None if condition is None else condition[chosen]
+
+
+def codes_of(model: Model, rows: Rows, condition: Tensor | None) -> Tensor:
+    """Return the noise-free codes of rows, (n, *z_shape)."""
     return torch.from_numpy(map_rows(lambda batch: model.encode(batch).embedding, rows, model, condition=condition))
 
 

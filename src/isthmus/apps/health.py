@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
+from isthmus.codestats import divergence
+from isthmus.designs import Composed
 from isthmus.inference import map_rows
-from isthmus.parts.bottlenecks import Gaussian
-from isthmus.parts.step import Batch
+from isthmus.parts.bottlenecks import Discrete, Gaussian
 
 if TYPE_CHECKING:
     from isthmus.apps.evidence import Evidence
@@ -52,7 +52,7 @@ def examine(ae: Autoencoder, evidence: Evidence | None) -> list[Finding]:
     if ae.floor_ is None or ae.floor_.kept:  # of a network that was set aside, nothing needs to be known
         findings += [*_generalisation(ae), *_length(ae.history_)]
     if evidence is not None:
-        findings += [*_active(ae, evidence), *_dead(evidence), *_collapse(ae, evidence)]
+        findings += [*_active(ae, evidence), *_dead(evidence), *_collapse(ae, evidence), *_codebook(ae)]
     return [*findings, *_identifiers(ae), *_events(ae.history_)]
 
 
@@ -179,7 +179,7 @@ def _length(history: History) -> Iterator[Finding]:
 
 def _active(ae: Autoencoder, evidence: Evidence) -> Iterator[Finding]:
     """Count the dimensions that vary; for Gaussian codes their KL says it better."""
-    if isinstance(ae.model_.parts.bottleneck, Gaussian):
+    if isinstance(ae.model_.parts.bottleneck, Gaussian) and isinstance(ae.model_, Composed):
         return
     spread = evidence.codes.astype(np.float64).std(0)
     idle = np.flatnonzero(spread <= ACTIVE * max(spread.max(), 1e-30))
@@ -221,16 +221,14 @@ def _dead(evidence: Evidence) -> Iterator[Finding]:
 def _collapse(ae: Autoencoder, evidence: Evidence) -> Iterator[Finding]:
     """Measure the mean KL of each dimension to the prior, for codes that have a Gaussian posterior."""
     bottleneck = ae.model_.parts.bottleneck
-    if not isinstance(bottleneck, Gaussian):
+    if not isinstance(bottleneck, Gaussian) or not isinstance(ae.model_, Composed):  # other designs have other priors
         return
 
-    def divergence(batch: Batch) -> Tensor:
-        posterior = ae.model_.encode(batch).posterior
-        assert posterior is not None, "a Gaussian code has a posterior"
-        kl = 0.5 * (posterior.mu.square() + posterior.log_var.exp() - 1 - posterior.log_var)
-        return kl.flatten(1)  # (B, latent_dim)
-
-    kl = map_rows(divergence, evidence.rows, ae.model_, condition=evidence.told).astype(np.float64).mean(0)
+    kl = (
+        map_rows(lambda batch: divergence(ae.model_, batch), evidence.rows, ae.model_, condition=evidence.told)
+        .astype(np.float64)
+        .mean(0)
+    )
     collapsed = np.flatnonzero(kl < COLLAPSED)
     facts = {"collapsed": collapsed.tolist(), "kl": kl.tolist()}
     total = f"The code carries {kl.sum():.3g} nats per row"
@@ -247,6 +245,24 @@ def _collapse(ae: Autoencoder, evidence: Evidence) -> Iterator[Finding]:
         f"latent_dim={max(1, len(kl) - len(collapsed))}.",
         facts,
     )
+
+
+def _codebook(ae: Autoencoder) -> Iterator[Finding]:
+    """Say how many values of a discrete code are in use."""
+    code = ae.scores_.get("code", {})
+    bottleneck = ae.model_.parts.bottleneck
+    if not isinstance(bottleneck, Discrete) or "perplexity" not in code:
+        return
+    sizes = bottleneck.sizes(ae.model_.z_shape)
+    mean = sum(sizes) / len(sizes)
+    sentence = (
+        f"A code is made of {len(sizes)} of {mean:.0f} values each; {code['perplexity']:.3g} of them are in use (perplexity), "
+        f"{code['unused']:.0%} never are."
+    )
+    if code["perplexity"] > mean / 4:
+        yield Finding("Codebook", "good", sentence, facts=dict(code))
+    else:
+        yield Finding("Codebook", "note", sentence, "Fewer values, or more epochs, would waste less.", dict(code))
 
 
 def _identifiers(ae: Autoencoder) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """Bottlenecks: how the width h of a network becomes a code z. Each owns its head, so networks and bottlenecks multiply."""
 
-from isthmus.parts.bottlenecks.bottleneck import Auxiliary, Bottleneck, Head
+from isthmus.parts.bottlenecks.bottleneck import Auxiliary, Bottleneck, Discrete, Head
 from isthmus.parts.bottlenecks.finite import Binary, FiniteScalar
 from isthmus.parts.bottlenecks.gates import Gated, JumpReLU
 from isthmus.parts.bottlenecks.gaussian import Gaussian
@@ -16,6 +16,7 @@ __all__ = [
     "BatchTopK",
     "Binary",
     "Bottleneck",
+    "Discrete",
     "FiniteScalar",
     "Gated",
     "Gaussian",

@@ -58,6 +58,14 @@ class Auxiliary(ABC):
         """Return terms by name, each (B,) or (); asked for during training only, as penalties are."""
 
 
+class Discrete(ABC):
+    """What a bottleneck is, besides, whose codes are counted: ``Code.indices`` says which values a code is made of."""
+
+    @abstractmethod
+    def sizes(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return how many values each column of the indices may take."""
+
+
 class Head(nn.Module):
     """A linear map of the channels, the same at every position: (B, inside, *positions) -> (B, outside, *positions)."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.errors import SettingError
-from isthmus.parts.bottlenecks.bottleneck import Bottleneck, Head, broadcast
+from isthmus.parts.bottlenecks.bottleneck import Bottleneck, Discrete, Head, broadcast
 from isthmus.parts.step import Code
 
 SLACK = 1e-3
@@ -18,7 +18,7 @@ SLACK = 1e-3
 
 
 @dataclass
-class FiniteScalar(Bottleneck):
+class FiniteScalar(Bottleneck, Discrete):
     """A code whose numbers take few values: z = round(tanh) with dz/dtanh = 1, and no codebook to learn (Mentzer 2024).
 
     A number of L levels is b = (1 + s) (L - 1)/2 * tanh(h + a) - o, then round(b) / floor(L / 2), with o = 1/2 for even L and
@@ -83,7 +83,7 @@ class FiniteScalar(Bottleneck):
 
 
 @dataclass
-class Binary(Bottleneck):
+class Binary(Bottleneck, Discrete):
     """A code of bits: z = [h + noise * logistic > 0] in training, z = [h > 0] afterwards (Salakhutdinov & Hinton 2009).
 
     With noise a bit is a coin that shows 1 with probability sigmoid(h / noise), so that training pushes h away from 0 and

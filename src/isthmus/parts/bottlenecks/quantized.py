@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.errors import SettingError
-from isthmus.parts.bottlenecks.bottleneck import Bottleneck, Head
+from isthmus.parts.bottlenecks.bottleneck import Bottleneck, Discrete, Head
 from isthmus.parts.step import Code, Settling, per_sample
 
 SMOOTHING = 1e-5
@@ -20,7 +20,7 @@ AUTO_WIDTH = 2
 
 
 @dataclass
-class VectorQuantized(Bottleneck):
+class VectorQuantized(Bottleneck, Discrete):
     """A code made of entries of a codebook: q = the e_k nearest to z, with dq/dz = 1 (van den Oord 2017).
 
     The term "commitment" is ``commitment`` * sum |z - sg(q)|^2, where sg stops the gradient. With ``learn="ema"`` each e_k
