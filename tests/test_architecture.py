@@ -139,3 +139,11 @@ def test_nothing_unpickles() -> None:
         text = file.read_text()
         for word in ("import pickle", "torch.load(", "allow_pickle=True", "joblib.load", "eval("):
             assert word not in text.replace(".eval(", ""), f"{module} has {word}"
+
+
+def test_the_page_of_the_catalogue_says_what_the_code_says() -> None:
+    import runpy
+
+    folder = Path(__file__).parents[1] / "docs"
+    page = runpy.run_path(str(folder / "make_catalogue.py"))["page"]
+    assert (folder / "catalogue.md").read_text() == page(), "run `python docs/make_catalogue.py`"

@@ -153,3 +153,10 @@ def test_the_map_of_a_two_dimensional_code_is_the_code() -> None:
     wide = codes @ np.array([[1.0, 0, 2], [0, 1, 1]])
     distances = np.linalg.norm(wide[:, None] - wide[None], axis=-1)
     np.testing.assert_allclose(np.linalg.norm(points[:, None] - points[None], axis=-1), distances, atol=1e-9)
+
+
+def test_pca_is_no_yardstick_for_a_code_larger_than_the_input(digits: np.ndarray) -> None:
+    ae = ist.top_k(latent_dim="2x", max_epochs=2, random_state=0, verbose=False).fit(digits)
+    finding = next(f for f in ist.report(ae, digits).to_dict()["health"] if f["name"] == "Beside PCA")
+    assert "no yardstick" in finding["sentence"]
+    assert finding["verdict"] == "note"

@@ -25,6 +25,8 @@ ACTIVE = 0.01
 """A dimension is active when its standard deviation over the rows exceeds this share of the largest one."""
 COLLAPSED = 0.01
 """A Gaussian dimension has collapsed onto its prior when its mean KL is below so many nats."""
+COPIED = 1e-6
+"""PCA that leaves less than this share of the variance copies its input."""
 OVERFITTED = 0.5
 """Held-out reconstruction worse than on training rows by more than this share is called over-fitting."""
 IMPROVING = 0.02
@@ -64,6 +66,11 @@ def _beside_pca(ae: Autoencoder) -> Finding:
         sentence = "The model is PCA, so it reconstructs as PCA does."
         return Finding("Beside PCA", "good", sentence, facts={"model": model, "pca": pca, "error_saved": gain})
     facts = {"model": model, "pca": pca, "error_saved": gain}
+    if pca <= COPIED * scores["mean"]["squared_error"]:
+        share = scores["model"]["explained"]
+        sentence = "PCA with as many numbers loses nothing, so it is no yardstick for a code of this size"
+        sentence += f"; the model explains {share:.1%} of the variance." if share is not None else "."
+        return Finding("Beside PCA", "note", sentence, facts=facts)
     sentence = f"Its squared error is {compared(model, pca)} that of PCA with a code of the same size."
     if gain > -0.005:
         return Finding("Beside PCA", "good", sentence, facts=facts)
