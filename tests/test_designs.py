@@ -135,7 +135,7 @@ def test_importance_weighting_without_a_generator_gives_the_noise_free_terms() -
 
 @dataclass
 class Blank(Corruption):
-    def __call__(self, batch: Batch, rng: torch.Generator) -> Batch:
+    def __call__(self, batch: Batch, rng: torch.Generator, progress: float = 1.0) -> Batch:
         return batch._replace(x=torch.zeros_like(batch.x))
 
 

@@ -316,7 +316,7 @@ def test_an_estimator_survives_clone_and_pickle(digits: np.ndarray) -> None:
         ({"latent_dim": 0}, "latent_dim=0 must be at least 1"),
         ({"latent_dim": 2.5}, "must be a whole number"),
         ({"effort": "heroic"}, "choose one of quick, default, thorough"),
-        ({"network": "transformer"}, "use 'mlp', 'conv'"),
+        ({"network": "perceptron"}, "use 'mlp', 'conv'"),
         ({"network": "conv"}, "needs images"),
         ({"bottleneck": "bottle"}, "use 'plain', 'bare', 'gaussian'"),
         ({"reconstruction": "mixed"}, "is for tables"),
