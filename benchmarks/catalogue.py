@@ -72,7 +72,7 @@ def run_isthmus(name: str, seed: int, epochs: int) -> dict[str, Any]:
     entry = next(entry for entry in VARIANTS if entry.name == name)
     train, test, y, test_y = images()
     told: dict[str, Any] = {}
-    if entry.inputs == "any":
+    if entry.inputs in ("any", "labels"):
         train, test = train.reshape(TRAIN, -1), test.reshape(TEST, -1)
     ae = ist.variant(name, latent_dim=LATENT, max_epochs=epochs, random_state=seed, verbose=False)
     if ae.network == "auto":

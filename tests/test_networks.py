@@ -24,7 +24,8 @@ from isthmus.parts.networks.linear import Linear, Spectral, Transposed
 from isthmus.parts.networks.norms import BatchNorm, norm
 from isthmus.parts.networks.places import PixelShuffle, convolution, transposed_convolution
 from isthmus.parts.part import from_json, to_json
-from isthmus.parts.reconstructions import SquaredError
+from isthmus.parts.principal import Principal
+from isthmus.parts.reconstructions import Normal, SquaredError
 from isthmus.parts.step import Batch
 from isthmus.training import Run
 
@@ -578,3 +579,20 @@ def test_a_report_says_what_a_volume_is(tmp_path) -> None:
     ae = ist.Autoencoder(latent_dim=2, network=MLP((4,)), **QUICK).fit(X)
     ist.report(ae, X).save(str(tmp_path / "report.html"))
     assert "volumes of 1 × 8 × 8 × 8 numbers" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_dense_network_starts_as_if_the_data_were_centred() -> None:
+    """The first layer sees x - mean, and a code of 0 decodes to the mean, though the shapes of all weights are as they were."""
+    rows = torch.rand(500, 6, generator=torch.Generator().manual_seed(0)) + 3.0
+    covariance = torch.cov(rows.T, correction=0)
+    values, vectors = torch.linalg.eigh(covariance)
+    directions, variances = vectors.flip(1).T[:2], values.flip(0)[:2]
+    floor = Principal(rows.mean(0), directions, variances, rows.std(0, correction=0), float(covariance.trace()))
+    model = Composed(Blueprint(Parts(MLP(hidden=(5,)), Gaussian(), Normal()), Layout((6,)), 2))
+    weight = model.encoder.body[1].weight.detach().clone()
+    bias = model.encoder.body[1].bias.detach().clone()
+    model.start_from(floor)
+    torch.testing.assert_close(model.encoder.body[1](rows), (rows - floor.mean) @ weight.T + bias)
+    torch.testing.assert_close(model.decoder.body[-2].bias, floor.mean)
+    left = (rows - floor.mean) - (rows - floor.mean) @ directions.T @ directions
+    torch.testing.assert_close(model.scale().exp()[0], left.square().mean(), rtol=1e-4, atol=1e-6)

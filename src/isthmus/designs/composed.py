@@ -271,9 +271,25 @@ class Composed(Model, Weighable):
     @torch.no_grad()
     def start_from(self, floor: Principal) -> None:
         if isinstance(self.scale, Starting):
-            self.scale.start_from(floor.mean, None)
+            self.scale.start_from(floor.mean, left_by(floor, self.layout))
         if self.encoder.shortcut is not None:
             self.become_linear(floor)
+        else:
+            self._start_at(floor.mean)
+
+    def _start_at(self, mean: Tensor) -> None:
+        """Let dense layers start as if the data were centred: b - W mean at the input, the mean at the output."""
+        if self.parts.reconstruction.needs_counts:
+            return
+        first, last = _weighted(self.encoder.body)[:1], _weighted(self.decoder.body)[-1:]
+        for layer in first:
+            if type(layer) is Linear and layer.in_features == self.layout.size:
+                layer.bias.sub_(layer.weight @ mean)
+        link = self.parts.reconstruction.link(self.layout)
+        for layer in last:
+            if type(layer) is Linear and layer.out_features == self.layout.size and self.parts.network.ends_linearly:
+                gain, offset = link if link is not None else (torch.zeros(1), torch.zeros(1))
+                layer.bias.copy_((gain * (mean - offset)).expand_as(layer.bias))
 
     @torch.no_grad()
     def become_linear(self, floor: Principal) -> None:
@@ -363,7 +379,12 @@ def left_by(floor: Principal, layout: Layout) -> Tensor:
 
 def _silence(module: nn.Module) -> None:
     """Zero the last layer that has weights, so that ``module`` adds nothing until training says so."""
-    layers = [layer for layer in module.modules() if isinstance(getattr(layer, "weight", None), nn.Parameter)]
+    layers = _weighted(module)
     last: Sequence[nn.Parameter] = list(layers[-1].parameters(recurse=False)) if layers else []
     for parameter in last:
         parameter.zero_()
+
+
+def _weighted(module: nn.Module) -> list[nn.Module]:
+    """Return the layers that have weights, in the order they were built in."""
+    return [layer for layer in module.modules() if isinstance(getattr(layer, "weight", None), nn.Parameter)]

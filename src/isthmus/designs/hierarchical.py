@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from isthmus.designs.composed import Decoder, Encoder, corrupted, reducible
+from isthmus.designs.composed import Decoder, Encoder, corrupted, left_by, reducible
 from isthmus.designs.design import Design
 from isthmus.designs.draws import (
     Draws,
@@ -185,7 +185,7 @@ class Ladder(Model, Weighable):
 
     def start_from(self, floor: Principal) -> None:
         if isinstance(self.scale, Starting):
-            self.scale.start_from(floor.mean, None)
+            self.scale.start_from(floor.mean, left_by(floor, self.layout))
 
     def become_linear(self, floor: Principal) -> None:
         raise SettingError("A hierarchical model carries no shortcut, and cannot become PCA; use shortcut='auto'.")

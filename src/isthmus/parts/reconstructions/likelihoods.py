@@ -55,9 +55,8 @@ class LogVariance(Starting):
         """Start from known variances, (size,)."""
         self.log_var.copy_(variances.clamp(min=1e-3).log())
 
-    def start_from(self, mean: Tensor, left: Tensor | None) -> None:
-        if left is not None:
-            self.start(left.mean()[None] if self.log_var.numel() == 1 else left)
+    def start_from(self, mean: Tensor, left: Tensor) -> None:
+        self.start(left.mean()[None] if self.log_var.numel() == 1 else left)
 
     def forward(self) -> Tensor:
         # Data without noise has no density; a variance of a thousandth is as sure as this gets.
@@ -102,9 +101,7 @@ class LogScale(Starting):
         self.log_scale = nn.Parameter(torch.full(shape, -2.0))  # data of [0, 1] before anything is known of it
 
     @torch.no_grad()
-    def start_from(self, mean: Tensor, left: Tensor | None) -> None:
-        if left is None:
-            return
+    def start_from(self, mean: Tensor, left: Tensor) -> None:
         variance = (
             left.mean().expand_as(self.log_scale) if self.log_scale.numel() == 1 else left.view_as(self.log_scale)
         )

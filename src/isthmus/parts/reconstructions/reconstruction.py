@@ -62,11 +62,8 @@ class Starting(nn.Module, ABC):
     """What a reconstruction keeps beside the networks, where the data says something of it before the first step."""
 
     @abstractmethod
-    def start_from(self, mean: Tensor, left: Tensor | None) -> None:
-        """Take up the mean of every number, (d,), and the variance that PCA leaves of each, (d,) or (n_blocks,).
-
-        ``left`` is None where the model does not start as PCA.
-        """
+    def start_from(self, mean: Tensor, left: Tensor) -> None:
+        """Take up the mean of every number, (d,), and the variance that PCA leaves of each, (d,) or (n_blocks,)."""
 
 
 def observed_only(values: Tensor, batch: Batch) -> Tensor:

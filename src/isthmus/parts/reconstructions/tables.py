@@ -31,7 +31,7 @@ class Balance(Starting):
         """(d,) weight of a boolean that is false."""
 
     @torch.no_grad()
-    def start_from(self, mean: Tensor, left: Tensor | None) -> None:
+    def start_from(self, mean: Tensor, left: Tensor) -> None:
         mean = mean.to(self.yes)
         for block in self.layout.blocks:
             here = block.features
