@@ -267,3 +267,12 @@ def test_it_learns(name: str) -> None:
     scores = ae.scores_
     assert scores["held_out"]
     assert scores["model"]["squared_error"] < 0.8 * scores["mean"]["squared_error"]
+
+
+@pytest.mark.parametrize(
+    "name", ["deep", "tied", "undercomplete", "stacked", "regularised", "denoising", "convolutional"]
+)
+def test_what_only_reconstructs_beats_pca_at_a_small_code(name: str) -> None:
+    X, _ = data_for(BY_NAME[name].inputs, 1000)
+    ae = ist.variant(name, latent_dim=4, max_epochs=60, random_state=0, verbose=False).fit(X)
+    assert ae.scores_["model"]["squared_error"] < ae.scores_["pca"]["squared_error"]

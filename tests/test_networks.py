@@ -596,3 +596,61 @@ def test_a_dense_network_starts_as_if_the_data_were_centred() -> None:
     torch.testing.assert_close(model.decoder.body[-2].bias, floor.mean)
     left = (rows - floor.mean) - (rows - floor.mean) @ directions.T @ directions
     torch.testing.assert_close(model.scale().exp()[0], left.square().mean(), rtol=1e-4, atol=1e-6)
+
+
+SHAPES = {"images": (1, 8, 8), "series": (12, 2)}
+DROPPING = [
+    (MLP(hidden=(9,), dropout=0.5), "images"),
+    (Conv(channels=(4,), dropout=0.5), "images"),
+    (Conv(channels=(4,), dropout=0.5), "series"),
+    (ist.Transformer(width=8, heads=2, dropout=0.5), "images"),
+    (ist.Temporal(channels=(4, 4), dropout=0.5), "series"),
+    (ist.Recurrent(hidden=5, dropout=0.5), "series"),
+]
+
+
+@pytest.mark.parametrize(("network", "kind"), DROPPING, ids=str)
+def test_every_network_drops_numbers_in_training_only(network, kind: str) -> None:
+    layout = Layout(SHAPES[kind])
+    model = Composed(Blueprint(Parts(network.resolve(layout.shape, 100), Plain(), SquaredError()), layout, 3))
+    x = torch.rand(6, *layout.shape, generator=torch.Generator().manual_seed(0))
+    z = torch.rand(6, 3, generator=torch.Generator().manual_seed(1))
+    for module, inputs in ((model.encoder, x), (model.decoder, z)):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            assert not torch.equal(module.train()(inputs), module(inputs))
+        assert torch.equal(module.eval()(inputs), module(inputs))
+    assert network.holds_back
+    with pytest.raises(SettingError, match=r"\(dropout=1.0\) must be at least 0 and below 1"):
+        type(network)(**{**network.get_params(deep=False), "dropout": 1.0}).resolve(layout.shape, 100)
+
+
+def test_a_pair_is_the_encoder_of_one_network_and_the_decoder_of_another() -> None:
+    pair = ist.Pair(Conv(channels=(4,)), MLP(hidden=(9,))).resolve((1, 8, 8), 100)
+    torch.manual_seed(0)
+    encoder, h_shape = pair.encoder((1, 8, 8))
+    torch.manual_seed(0)
+    expected, _ = Conv(channels=(4,)).encoder((1, 8, 8))
+    assert h_shape == (4, 4, 4)
+    x = torch.rand(2, 1, 8, 8)
+    assert torch.equal(encoder(x), expected(x))
+    assert [type(layer) for layer in pair.decoder((3,), (1, 8, 8))] == [
+        type(layer) for layer in MLP(hidden=(9,)).decoder((3,), (1, 8, 8))
+    ]
+
+
+def test_a_pair_learns_comes_back_and_refuses_what_cannot_meet(tmp_path) -> None:
+    X = np.random.default_rng(0).random((60, 8, 8))
+    pair = ist.Pair(ist.Transformer(width=8, heads=2), Conv(channels=(4,)))
+    ae = ist.Autoencoder(network=pair, latent_dim=3, max_epochs=2, random_state=0, verbose=False).fit(X)
+    ae.save(tmp_path / "model")
+    assert np.array_equal(ist.load(tmp_path / "model").transform(X), ae.transform(X))
+    maps = ist.Pair(Conv(channels=(4,), code="map"), Conv(channels=(6,), code="map"))
+    assert ist.Autoencoder(network=maps, max_epochs=1, latent_dim=2, verbose=False).fit(X).transform(X).shape == (
+        60,
+        32,
+    )
+    with pytest.raises(SettingError, match="wants a code that is a map, but the encoder MLP gives a vector"):
+        ist.Autoencoder(network=ist.Pair(MLP(), Conv(code="map")), verbose=False).fit(X)
+    with pytest.raises(SettingError, match="cannot be tied"):
+        ist.Autoencoder(network=ist.Pair(MLP(tied=True), MLP()), verbose=False).fit(X)

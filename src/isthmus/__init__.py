@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from isthmus.parts.networks import MLP as MLP
     from isthmus.parts.networks import Conv as Conv
     from isthmus.parts.networks import Modules as Modules
+    from isthmus.parts.networks import Pair as Pair
     from isthmus.parts.networks import Recurrent as Recurrent
     from isthmus.parts.networks import Temporal as Temporal
     from isthmus.parts.networks import Transformer as Transformer
@@ -178,6 +179,7 @@ _HOMES = {
         "Conv",
         "MLP",
         "Modules",
+        "Pair",
         "Recurrent",
         "Temporal",
         "Transformer",

@@ -42,3 +42,14 @@ def activation(name: str) -> nn.Module:
 def output(name: str) -> list[nn.Module]:
     """Return the layer behind a decoder's last one: none for the identity, so that the last layer stays the last."""
     return [] if name == "identity" else [activation(name)]
+
+
+def refuse_dropout(part: str, rate: float) -> None:
+    """Refuse a rate of dropout that is none."""
+    if not 0 <= rate < 1:
+        raise SettingError(f"{part}(dropout={rate}) must be at least 0 and below 1; try 0.1.")
+
+
+def dropout(rate: float) -> list[nn.Module]:
+    """Return a layer that drops numbers in training (Srivastava 2014); none at a rate of 0."""
+    return [nn.Dropout(rate)] if rate else []

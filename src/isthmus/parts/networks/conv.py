@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from isthmus.errors import SettingError
-from isthmus.parts.networks.activations import activation, output
+from isthmus.parts.networks.activations import activation, dropout, output, refuse_dropout
 from isthmus.parts.networks.linear import Linear
 from isthmus.parts.networks.network import Network
 from isthmus.parts.networks.norms import check_norm, norm
@@ -44,9 +44,9 @@ class Conv(Network):
     neighbour and then a convolution (no checkerboard, Odena 2016); "upsample", a convolution and then nearest neighbour; or
     "pixel_shuffle", a convolution whose channels become places (Shi 2016).
 
-    A stage is convolution, ``norm`` ("none", "layer", "batch"), ``residual`` blocks (He 2016), activation. With ``final`` a
-    convolution follows the last doubling, without it the last doubling gives the sample; ``output_activation`` stands behind
-    it, for reconstructions that compare the sample itself (likelihoods bring their own).
+    A stage is convolution, ``norm`` ("none", "layer", "batch"), ``residual`` blocks (He 2016), activation, ``dropout``. With
+    ``final`` a convolution follows the last doubling, without it the last doubling gives the sample; ``output_activation``
+    stands behind it, for reconstructions that compare the sample itself (likelihoods bring their own).
 
     code: a "vector" of the whole sample, or a "map" (k, *positions), one code at each position of the last stage, with no
     dense layer. The decoder of a map begins with a pointwise map to its first width, where the code has another.
@@ -64,6 +64,7 @@ class Conv(Network):
     code: Literal["vector", "map"] = "vector"
     final: bool = True
     output_activation: str = "identity"
+    dropout: float = 0.0
 
     sees_gaps: ClassVar[bool] = False
 
@@ -114,6 +115,7 @@ class Conv(Network):
                     f"Conv({name}={getattr(self, name)!r}) is not known; choose one of {', '.join(choices)}."
                 )
         check_norm("Conv", self.norm)
+        refuse_dropout("Conv", self.dropout)
         for name in (self.activation, self.output_activation):
             activation(name)
         resolved = self
@@ -133,7 +135,7 @@ class Conv(Network):
 
     @property
     def holds_back(self) -> bool:
-        return False
+        return self.dropout > 0
 
     def _refuse_sizes(self) -> None:
         widths = self._channels()
@@ -174,7 +176,7 @@ class Conv(Network):
             Residual(width, self.kernel, sides, self.norm, lambda: activation(self.activation))
             for _ in range(self.residual)
         ]
-        return [*norm(self.norm, width, is_map=True), *blocks, activation(self.activation)]
+        return [*norm(self.norm, width, is_map=True), *blocks, activation(self.activation), *dropout(self.dropout)]
 
     def _entry(self, z_shape: tuple[int, ...], first: tuple[int, ...]) -> list[nn.Module]:
         """Return what turns a code into the first map, (B, *first)."""

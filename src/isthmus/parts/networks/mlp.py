@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import nn
 
 from isthmus.errors import SettingError
-from isthmus.parts.networks.activations import activation, output
+from isthmus.parts.networks.activations import activation, dropout, output, refuse_dropout
 from isthmus.parts.networks.linear import Linear, Spectral, Transposed
 from isthmus.parts.networks.network import Network
 from isthmus.parts.networks.norms import check_norm, norm
@@ -56,8 +56,7 @@ class MLP(Network):
         return nn.Sequential(nn.Flatten(), *hidden, last, *output(self.output_activation), nn.Unflatten(1, shape))
 
     def resolve(self, shape: tuple[int, ...], n_rows: int) -> Network:
-        if not 0 <= self.dropout < 1:
-            raise SettingError(f"MLP(dropout={self.dropout}) must be at least 0 and below 1; try 0.1.")
+        refuse_dropout("MLP", self.dropout)
         check_norm("MLP", self.norm)
         for name in (self.activation, self.output_activation):
             activation(name)
@@ -112,8 +111,7 @@ class MLP(Network):
         layers: list[nn.Module] = []
         for inside, outside in pairwise(widths):
             layers += [layer(inside, outside), *norm(self.norm, outside), activation(self.activation)]
-            if self.dropout:
-                layers.append(nn.Dropout(self.dropout))
+            layers += dropout(self.dropout)
         return layers
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import SettingError
+from isthmus.parts.networks.activations import refuse_dropout
 from isthmus.parts.networks.linear import Linear
 from isthmus.parts.networks.network import Network
 
@@ -30,6 +31,7 @@ class Recurrent(Network):
     layers: int = 1
     cell: Literal["gru", "lstm"] = "gru"
     bidirectional: bool = False
+    dropout: float = 0.0
 
     sees_gaps: ClassVar[bool] = True
 
@@ -38,11 +40,11 @@ class Recurrent(Network):
         return False
 
     def encoder(self, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
-        return Reader(self._stack(2 * shape[1])), (self.hidden * self.layers * (1 + self.bidirectional),)
+        return Reader(self._stack(2 * shape[1]), self.dropout), (self.hidden * self.layers * (1 + self.bidirectional),)
 
     def decoder(self, z_shape: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
         size = math.prod(z_shape)
-        return nn.Sequential(nn.Flatten(), Writer(self._stack(size), shape, size))
+        return nn.Sequential(nn.Flatten(), Writer(self._stack(size), shape, size, self.dropout))
 
     def resolve(self, shape: tuple[int, ...], n_rows: int) -> Network:
         if len(shape) != 2:
@@ -50,6 +52,7 @@ class Recurrent(Network):
                 f"A recurrent network needs series (windows of steps and channels), but one sample has the shape {shape}; pass "
                 f"Series(X, length=..), or use network='mlp'."
             )
+        refuse_dropout("Recurrent", self.dropout)
         if self.hidden < 1 or self.layers < 1:
             raise SettingError(f"Recurrent(hidden={self.hidden}, layers={self.layers}): both must be at least 1.")
         if self.cell not in ("gru", "lstm"):
@@ -65,7 +68,7 @@ class Recurrent(Network):
 
     @property
     def holds_back(self) -> bool:
-        return False
+        return self.dropout > 0
 
     def _stack(self, inside: int) -> Stack:
         return Stack(inside, self.hidden, self.layers, self.cell, self.bidirectional)
@@ -77,29 +80,29 @@ class Reader(nn.Module):
     Each channel comes with a number that is 1 where it has a gap.
     """
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, rate: float) -> None:
         super().__init__()
-        self.stack = stack
+        self.stack, self.drop = stack, nn.Dropout(rate)
 
     def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         if observed is None:
-            return self.stack(torch.cat([x, torch.zeros_like(x)], -1), None)[1]
+            return self.drop(self.stack(torch.cat([x, torch.zeros_like(x)], -1), None)[1])
         x = torch.where(observed, x, torch.zeros_like(x))
-        return self.stack(torch.cat([x, (~observed).to(x.dtype)], -1), observed.any(-1))[1]
+        return self.drop(self.stack(torch.cat([x, (~observed).to(x.dtype)], -1), observed.any(-1))[1])
 
 
 class Writer(nn.Module):
     """(B, k) -> (B, length, channels): the code is the input of every step."""
 
-    def __init__(self, stack: Stack, shape: tuple[int, ...], size: int) -> None:
+    def __init__(self, stack: Stack, shape: tuple[int, ...], size: int, rate: float) -> None:
         super().__init__()
-        self.length, self.stack = shape[0], stack
+        self.length, self.stack, self.drop = shape[0], stack, nn.Dropout(rate)
         self.start = Linear(size, stack.states)
         self.output = Linear(stack.outside, shape[1])
 
     def forward(self, z: Tensor) -> Tensor:
         repeated = z[:, None].expand(-1, self.length, -1)
-        return self.output(self.stack(repeated, None, self.start(z).tanh())[0])
+        return self.output(self.drop(self.stack(repeated, None, self.start(z).tanh())[0]))
 
 
 class Stack(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.errors import SettingError
-from isthmus.parts.networks.activations import activation
+from isthmus.parts.networks.activations import activation, dropout, refuse_dropout
 from isthmus.parts.networks.linear import Linear
 from isthmus.parts.networks.network import Network
 
@@ -36,6 +36,7 @@ class Temporal(Network):
     causal: bool = False
     pool: int | str = "auto"
     activation: str = "silu"
+    dropout: float = 0.0
 
     sees_gaps: ClassVar[bool] = True
 
@@ -66,6 +67,7 @@ class Temporal(Network):
                 f"A temporal network needs series (windows of steps and channels), but one sample has the shape {shape}; pass "
                 f"Series(X, length=..), or use network='mlp'."
             )
+        refuse_dropout("Temporal", self.dropout)
         if not self.channels or any(width < 1 for width in self.channels) or self.kernel < 1:
             raise SettingError(
                 f"Temporal(channels={tuple(self.channels)}, kernel={self.kernel}) needs at least one block, and everything at "
@@ -84,7 +86,10 @@ class Temporal(Network):
 
     @property
     def holds_back(self) -> bool:
-        return False
+        return self.dropout > 0
+
+    def _after(self) -> nn.Module:
+        return nn.Sequential(activation(self.activation), *dropout(self.dropout))
 
     def _pool(self, shape: tuple[int, ...]) -> int:
         return -(-shape[0] // MOST_SPANS) if isinstance(self.pool, str) else min(self.pool, shape[0])
@@ -93,7 +98,7 @@ class Temporal(Network):
         reaches = [2**place for place in range(len(widths) - 1)]
         return nn.Sequential(
             *(
-                Dilated(inside, outside, self.kernel, reach, self.causal, self.activation)
+                Dilated(inside, outside, self.kernel, reach, self.causal, self._after())
                 for (inside, outside), reach in zip(
                     pairwise(widths), reversed(reaches) if backwards else reaches, strict=True
                 )
@@ -133,12 +138,12 @@ class Speaker(nn.Module):
 class Dilated(nn.Module):
     """A residual block of one dilated convolution: s(conv(x)) + x, (B, inside, length) -> (B, outside, length)."""
 
-    def __init__(self, inside: int, outside: int, kernel: int, reach: int, causal: bool, name: str) -> None:
+    def __init__(self, inside: int, outside: int, kernel: int, reach: int, causal: bool, after: nn.Module) -> None:
         super().__init__()
         span = (kernel - 1) * reach
         self.edges = (span, 0) if causal else (span - span // 2, span // 2)
         self.conv = nn.Conv1d(inside, outside, kernel, dilation=reach)
-        self.activation = activation(name)
+        self.activation = after
         self.around = nn.Identity() if inside == outside else nn.Conv1d(inside, outside, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.errors import SettingError
+from isthmus.parts.networks.activations import refuse_dropout
 from isthmus.parts.networks.linear import Linear
 from isthmus.parts.networks.network import Network
 from isthmus.parts.networks.patches import Grid, grid
@@ -37,6 +38,7 @@ class Transformer(Network):
     heads: int = 4
     patch: int | str = "auto"
     code: Literal["vector", "mean", "map"] = "vector"
+    dropout: float = 0.0
 
     sees_gaps: ClassVar[bool] = True
 
@@ -46,17 +48,18 @@ class Transformer(Network):
 
     def encoder(self, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
         cut = grid(shape, self.patch, "Transformer")
-        body = TokenEncoder(cut, self.width, self.depth, self.heads, self.code)
+        body = TokenEncoder(cut, self.width, self._blocks(), self.code)
         if self.code == "map":
             return body, (self.width, *cut.positions)
         return body, (self.width if self.code == "mean" else self.width * cut.count,)
 
     def decoder(self, z_shape: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
-        return TokenDecoder(grid(shape, self.patch, "Transformer"), z_shape, self.width, self.depth, self.heads)
+        return TokenDecoder(grid(shape, self.patch, "Transformer"), z_shape, self.width, self._blocks())
 
     def resolve(self, shape: tuple[int, ...], n_rows: int) -> Network:
         if self.code not in ("vector", "mean", "map"):
             raise SettingError(f"Transformer(code={self.code!r}) must be 'vector', 'mean' or 'map'.")
+        refuse_dropout("Transformer", self.dropout)
         if self.depth < 0:
             raise SettingError(f"Transformer(depth={self.depth}) must be at least 0; try 1.")
         if self.heads < 1 or self.width < 1 or self.width % self.heads:
@@ -76,19 +79,22 @@ class Transformer(Network):
 
     @property
     def holds_back(self) -> bool:
-        return False
+        return self.dropout > 0
+
+    def _blocks(self) -> nn.Sequential:
+        return nn.Sequential(*(Block(self.width, self.heads, self.dropout) for _ in range(self.depth)))
 
 
 class TokenEncoder(nn.Module):
     """(B, *shape), observed -> (B, count * width), (B, width) or a map (B, width, *positions)."""
 
-    def __init__(self, cut: Grid, width: int, depth: int, heads: int, code: str) -> None:
+    def __init__(self, cut: Grid, width: int, blocks: nn.Sequential, code: str) -> None:
         super().__init__()
         self.cut, self.code = cut, code
         self.embed, self.gaps = _each(cut, cut.width, width), _each(cut, cut.width, width, bias=False)
         self.position = nn.Parameter(SPREAD * torch.randn(cut.count, width))
         self.hidden = nn.Parameter(SPREAD * torch.randn(width))
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
+        self.blocks = blocks
         self.norm = nn.LayerNorm(width)
         nn.init.zeros_(self.gaps.weight)
 
@@ -115,13 +121,13 @@ class TokenEncoder(nn.Module):
 class TokenDecoder(nn.Module):
     """A vector (B, k), or a map (B, k, *positions), -> (B, *shape)."""
 
-    def __init__(self, cut: Grid, z_shape: tuple[int, ...], width: int, depth: int, heads: int) -> None:
+    def __init__(self, cut: Grid, z_shape: tuple[int, ...], width: int, blocks: nn.Sequential) -> None:
         super().__init__()
         self.cut, self.width, self.is_map = cut, width, len(z_shape) > 1
         # Each position reads a vector in its own way; its bias is what tells it where it is.
         self.spread = Linear(z_shape[0], width if self.is_map else cut.count * width)
         self.position = nn.Parameter(SPREAD * torch.randn(cut.count, width)) if self.is_map else None
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
+        self.blocks = blocks
         self.norm = nn.LayerNorm(width)
         self.patches = _each(cut, width, cut.width)
 
@@ -136,20 +142,21 @@ class TokenDecoder(nn.Module):
 class Block(nn.Module):
     """Tokens look at each other, then each thinks for itself: t + attention(norm(t)), t + mlp(norm(t)) (Xiong 2020)."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, rate: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
         self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
         self.asked, self.told = Linear(width, 3 * width), Linear(width, width)
         self.mlp = nn.Sequential(Linear(width, WIDER * width), nn.GELU(), Linear(WIDER * width, width))
+        self.drop = nn.Dropout(rate)
 
     def forward(self, tokens: Tensor) -> Tensor:
         count, number, width = tokens.shape
         asked = self.asked(self.first(tokens)).view(count, number, 3, self.heads, width // self.heads)
         query, key, value = asked.permute(2, 0, 3, 1, 4)  # each (B, heads, count, width / heads)
         told = attention(query, key, value).transpose(1, 2).reshape(count, number, width)
-        tokens = tokens + self.told(told)
-        return tokens + self.mlp(self.second(tokens))
+        tokens = tokens + self.drop(self.told(told))
+        return tokens + self.drop(self.mlp(self.second(tokens)))
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
