@@ -36,4 +36,4 @@ def test_bits_say_how_many_of_them_are_in_use(digits: np.ndarray) -> None:
 def test_the_report_speaks_of_the_codebook(digits: np.ndarray) -> None:
     ae = ist.vector_quantized(latent_dim=4, codes=8, **QUICK).fit(digits)
     findings = {finding["name"]: finding for finding in ist.report(ae, digits).to_dict()["health"]}
-    assert "8 values each" in findings["Codebook"]["sentence"]
+    assert "2 entries, each one of 8 values" in findings["Codebook"]["sentence"]

@@ -416,6 +416,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self.model_.decoder
 
     @property
+    def code_size_(self) -> int:
+        """How many numbers a code has: ``latent_dim_``, at every position where it is a map."""
+        check_is_fitted(self)
+        return math.prod(self.model_.z_shape)
+
+    @property
     def cell_names_(self) -> list[str] | None:
         """The encoded columns of a table, in order; None for everything else."""
         check_is_fitted(self)

@@ -174,7 +174,7 @@ def model_card(autoencoder: Any) -> str:
         "# An Isthmus autoencoder",
         "",
         f"Learned from {codec.kind} data: each sample has the encoded shape {tuple(codec.layout.shape)} and becomes a code "
-        f"of {settings['latent_dim']} numbers ({settings['network']['part']} network, {settings['bottleneck']['part']} "
+        f"of {autoencoder.code_size_} numbers ({settings['network']['part']} network, {settings['bottleneck']['part']} "
         f"bottleneck, {settings['reconstruction']['part']} reconstruction).",
         "",
         f"## How good it is, on {scores['rows']} {where}",

@@ -119,7 +119,7 @@ class BaselineDisplay:
     @classmethod
     def from_estimator(cls, ae: Autoencoder, ax: Axes | None = None) -> Self:
         """Plot the scores that the model carries; no data is needed."""
-        return cls.from_scores(ae.scores_, ae.latent_dim_).plot(ax)
+        return cls.from_scores(ae.scores_, ae.code_size_).plot(ax)
 
     @classmethod
     def from_scores(cls, scores: dict[str, Any], latent_dim: int) -> Self:

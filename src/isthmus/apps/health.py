@@ -261,10 +261,10 @@ def _codebook(ae: Autoencoder) -> Iterator[Finding]:
     if not isinstance(bottleneck, Discrete) or "perplexity" not in code:
         return
     sizes = bottleneck.sizes(ae.model_.z_shape)
-    mean = sum(sizes) / len(sizes)
+    mean, places = sum(sizes) / len(sizes), len(sizes) * math.prod(ae.model_.z_shape[1:])
     sentence = (
-        f"A code is made of {len(sizes)} of {mean:.0f} values each; {code['perplexity']:.3g} of them are in use (perplexity), "
-        f"{code['unused']:.0%} never are."
+        f"A code is made of {places} entries, each one of {mean:.0f} values; {code['perplexity']:.3g} are in use "
+        f"(perplexity), {code['unused']:.0%} never are."
     )
     if code["perplexity"] > mean / 4:
         yield Finding("Codebook", "good", sentence, facts=dict(code))

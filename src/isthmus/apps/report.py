@@ -121,7 +121,7 @@ def report(ae: Autoencoder, X: Any = None, y: Any = None, y_name: str | None = N
     history = ae.history_
     terms = ["loss", *(["kl"] if history.epochs and "kl" in history.epochs[0]["train"] else [])]
     return Report(
-        title=f"{_size_words(ae)}, through a code of {ae.latent_dim_}",
+        title=f"{_size_words(ae)}, through a code of {ae.code_size_}",
         summary=summarise(ae, findings),
         scope="No data was given, so there are no examples and no map; report(ae, X) adds them."
         if evidence is None
@@ -134,7 +134,7 @@ def report(ae: Autoencoder, X: Any = None, y: Any = None, y_name: str | None = N
         typical=tuple(typical),
         worst=tuple(worst),
         median_error=None if evidence is None else float(np.median(evidence.errors[evidence.judged])),
-        baseline=BaselineDisplay.from_scores(ae.scores_, ae.latent_dim_),
+        baseline=BaselineDisplay.from_scores(ae.scores_, ae.code_size_),
         curves=tuple(LearningCurveDisplay.from_history(history, term) for term in terms) if len(history) > 1 else (),
         code_map=None if evidence is None else CodeMapDisplay.from_evidence(evidence, y, y_name),
         interpretation=None if evidence is None else interpret_evidence(ae, evidence),
@@ -143,7 +143,7 @@ def report(ae: Autoencoder, X: Any = None, y: Any = None, y_name: str | None = N
 
 def summarise(ae: Autoencoder, findings: list[Finding]) -> str:
     """Say in one paragraph what was learned and how well."""
-    scores, code = ae.scores_, ae.latent_dim_
+    scores, code = ae.scores_, ae.code_size_
     where = (
         f"{scores['rows']:,} rows it was not trained on"
         if scores["held_out"]
@@ -201,7 +201,7 @@ def _data_facts(ae: Autoencoder, evidence: Evidence | None) -> dict[str, Any]:
         "kind": codec.kind,
         "shape": list(codec.layout.shape),
         "numbers": codec.layout.size,
-        "code": ae.latent_dim_,
+        "code": ae.code_size_,
         "rows": None if evidence is None else evidence.total,
         "rows_used": None if evidence is None else len(evidence.codes),
         "rows_judged": None if evidence is None else len(evidence.judged),

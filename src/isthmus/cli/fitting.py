@@ -166,9 +166,9 @@ def _print_fit(ae: Autoencoder, out: Path, found: Report | None, seconds: float)
     ended = {"early": ", stopped early", "interrupted": ", interrupted", "callback": ", stopped"}.get(
         history.stopped, ""
     )
-    print_text(f"{len(history)} epochs in {seconds:.1f} s{ended}; a code of {ae.latent_dim_} numbers.")
+    print_text(f"{len(history)} epochs in {seconds:.1f} s{ended}; a code of {ae.code_size_} numbers.")
     blank()
-    print_scores(ae.scores_, rivals(ae.latent_dim_))
+    print_scores(ae.scores_, rivals(ae.code_size_))
     blank()
     for finding in found.health if found is not None else ():
         if finding.verdict == "warning" or finding.name == "Network":

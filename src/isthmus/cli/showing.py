@@ -81,7 +81,7 @@ def info(
     print_text(f"{found.title[0].upper()}{found.title[1:]}", "bold")
     print_text(found.summary)
     blank()
-    print_scores(ae.scores_, rivals(ae.latent_dim_))
+    print_scores(ae.scores_, rivals(ae.code_size_))
     blank()
     _print_schema(ae, found.data)
     print_text("Settings", "bold")
