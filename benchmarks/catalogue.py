@@ -2,7 +2,7 @@
 
     python benchmarks/catalogue.py --out results.jsonl                        # every variant and PCA
     python benchmarks/catalogue.py --out results.jsonl --library pythae       # where pythae is installed
-    python benchmarks/catalogue.py --out results.jsonl --table                # the table of docs/catalogue.md
+    python benchmarks/catalogue.py --out results.jsonl --table                # the table of docs/benchmarks.md
 
 10,000 training and 2,000 test images, a code of 16 numbers, equal epochs, seeds 0 to 2. The error is the squared error of a
 test image, summed over its 784 pixels in [0, 1]; "linear" and "kNN" are the accuracies of logistic regression and of ten

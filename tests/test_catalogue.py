@@ -28,6 +28,7 @@ NETWORKS: dict[str, Any] = {
     "own": None,
     "mlp": ist.MLP(hidden=(16,)),
     "conv": ist.Conv(channels=(4, 8)),
+    "maps": ist.Conv(channels=(4, 8), code="map"),
     "transformer": ist.Transformer(width=16, heads=2),
     "temporal": ist.Temporal(channels=(8, 8)),
     "recurrent": ist.Recurrent(hidden=8),
@@ -35,7 +36,7 @@ NETWORKS: dict[str, Any] = {
 """Every family of networks, small; "own" is what the variant brings, or the default for the data."""
 TAKES = {"any": ("own", *list(NETWORKS)[1:])}
 """What a variant without a network of its own is joined with; variants of one kind of data come as they are."""
-LEARNS_FROM = {"conv": "images", "transformer": "images", "temporal": "series", "recurrent": "series"}
+LEARNS_FROM = {"conv": "images", "maps": "images", "transformer": "images", "temporal": "series", "recurrent": "series"}
 BY_NAME = {entry.name: entry for entry in VARIANTS}
 
 

@@ -37,7 +37,11 @@ def expected_failures(estimator: object) -> dict[str, str]:
 @parametrize_with_checks(
     [
         ist.Autoencoder(verbose=False, effort="quick"),
-        *(ist.variant(entry.name, max_epochs=3, verbose=False) for entry in VARIANTS if entry.inputs == "any"),
+        *(
+            ist.variant(entry.name, max_epochs=3, verbose=False)
+            for entry in VARIANTS
+            if entry.inputs in ("any", "labels")
+        ),
     ],
     expected_failed_checks=expected_failures,
 )
