@@ -16,6 +16,7 @@ import isthmus as ist
 from isthmus.catalogue import VARIANTS, Entry
 from isthmus.data.rows import DenseRows, Rows
 from isthmus.engine.eager import average
+from isthmus.errors import SettingError
 from isthmus.inference import map_rows
 from isthmus.model import Model
 from isthmus.parts.part import from_json, to_json
@@ -277,3 +278,65 @@ def test_what_only_reconstructs_beats_pca_at_a_small_code(name: str) -> None:
     X, _ = data_for(BY_NAME[name].inputs, 1000)
     ae = ist.variant(name, latent_dim=4, max_epochs=60, random_state=0, verbose=False).fit(X)
     assert ae.scores_["model"]["squared_error"] < ae.scores_["pca"]["squared_error"]
+
+
+def test_a_setting_that_nobody_has_is_refused_by_name() -> None:
+    with pytest.raises(SettingError, match="There is no setting 'kk': neither this variant"):
+        ist.top_k(kk=3)
+    with pytest.raises(SettingError, match="There is no variant 'topk'; did you mean top_k"):
+        ist.variant("topk")
+
+
+REFUSED = [
+    ({"network": ist.MLP((8,), norm="batch"), "penalties": ist.Contractive()}, "norm='batch' mixes rows in training"),
+    ({"network": ist.MLP((8,), norm="batch"), "penalties": ist.DecoderGradient()}, "norm='batch' mixes rows"),
+    ({"network": ist.MLP((8,), tied=True), "design": ist.Stacked()}, r"MLP\(tied=True\)"),
+    ({"network": ist.MLP((8,), norm="batch"), "design": ist.Stacked()}, r"MLP\(norm='batch'\)"),
+    (
+        {"bottleneck": ist.Gaussian(free_bits=0.5), "design": ist.Hierarchical()},
+        r"Gaussian\(free_bits=0.5\) does not bend",
+    ),
+    ({"bottleneck": ist.Gaussian(capacity=9.0), "design": ist.VampPrior()}, r"Gaussian\(capacity=9.0\) does not bend"),
+    ({"bottleneck": ist.Gaussian(capacity=9.0), "design": ist.ImportanceWeighted()}, "does not bend"),
+    ({"bottleneck": ist.Matryoshka(ist.Binary())}, "0 is no value of such a code"),
+]
+
+
+@pytest.mark.parametrize(("settings", "sentence"), REFUSED, ids=[sentence for _, sentence in REFUSED])
+def test_parts_that_would_silently_mean_nothing_together_are_refused(settings, sentence: str) -> None:
+    X, _ = data_for("any", 60)
+    with pytest.raises(SettingError, match=sentence):
+        ist.Autoencoder(latent_dim=4, **settings, max_epochs=1, verbose=False).fit(X)
+
+
+def test_a_penalty_called_like_a_term_of_the_model_is_refused() -> None:
+    class Kl(ist.L1.__mro__[1]):
+        def get_params(self, deep: bool = True) -> dict:
+            return {}
+
+        def __call__(self, step) -> torch.Tensor:
+            return 0 * step.x_hat.flatten(1).sum(1)
+
+    X, _ = data_for("any", 60)
+    with pytest.raises(SettingError, match="called like the term 'kl'"):
+        ist.variational(latent_dim=2, penalties=Kl(), **QUICK).fit(X)
+
+
+def test_penalties_that_the_floor_overruled_are_named_in_the_history() -> None:
+    X = np.random.default_rng(0).normal(size=(300, 8))
+    ae = ist.regularised(latent_dim=3, random_state=0, max_epochs=10, verbose=False).fit(X)
+    assert ae.floor_ is not None
+    assert not ae.floor_.kept
+    assert any("had no part" in event for event in ae.history_.events)
+
+
+def test_balanced_classes_stay_balanced_through_pre_training() -> None:
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=300), "b": rng.normal(size=300), "kind": ["x"] * 280 + ["y"] * 20})
+    mixed = ist.Mixed(class_weight="balanced")
+    settings = {"network": ist.MLP((6,)), "reconstruction": mixed, "latent_dim": 2, "max_epochs": 1}
+    ae = ist.Autoencoder(**settings, design=ist.Stacked(), random_state=0, verbose=False).fit(frame)
+    direct = ist.Autoencoder(**settings, shortcut=False, random_state=0, verbose=False).fit(frame)
+    torch.testing.assert_close(ae.model_.scale.yes, direct.model_.scale.yes)
+    assert not torch.equal(ae.model_.scale.yes, torch.ones_like(ae.model_.scale.yes))

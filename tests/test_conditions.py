@@ -97,3 +97,15 @@ def test_a_plain_code_may_be_told_too_and_still_start_from_pca(digits: np.ndarra
     ae = ist.Autoencoder(condition="y", latent_dim=4, **QUICK).fit(digits, y)
     assert ae.settings_["shortcut"]
     assert ae.scores_["model"]["squared_error"] <= ae.scores_["pca"]["squared_error"]
+
+
+def test_what_no_training_row_was_is_refused(told) -> None:
+    ae = told[0]
+    with pytest.raises(DataError, match="The condition says what no training row did"):
+        ae.sample(3, condition=77)
+
+
+def test_a_score_tells_the_model_the_labels(told) -> None:
+    ae, X, y = told
+    assert ae.score(X, y) == pytest.approx(ae.score_samples(X, condition=y).mean())
+    assert ae.score(X, y) > ae.score(X)

@@ -66,3 +66,19 @@ def test_a_model_samples_through_any_sampler_before_and_after_saving(sampler, di
     assert samples.shape == (6, 64)
     ae.save(tmp_path / "model")
     assert np.array_equal(ist.load(tmp_path / "model").sample(6, random_state=1), samples)
+
+
+@pytest.mark.parametrize("bottleneck", ["vector_quantized", "finite_scalar", "binary"])
+def test_discrete_codes_are_sampled_from_those_there_are(bottleneck: str, digits: np.ndarray) -> None:
+    settings = {"latent_dim": 4, "max_epochs": 2, "random_state": 0, "verbose": False, "validation_fraction": 0.0}
+    ae = ist.Autoencoder(bottleneck=bottleneck, **settings).fit(digits)
+    known, drawn = ae.reconstruct(digits), ae.sample(20, random_state=0)
+    assert all(np.isclose(known, sample, atol=1e-4).all(1).any() for sample in drawn)
+    with pytest.raises(SettingError, match="codes do not follow; use sampler='aggregated'"):
+        ae.set_params(sampler="prior").sample(2)
+
+
+def test_nothing_is_no_number_of_samples(digits: np.ndarray) -> None:
+    ae = ist.variational(latent_dim=2, max_epochs=1, verbose=False).fit(digits)
+    with pytest.raises(SettingError, match=r"sample\(n=0\) must ask for at least 1 sample"):
+        ae.sample(0)

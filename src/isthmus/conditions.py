@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from isthmus import data
 from isthmus.data.codec import Codec
 from isthmus.data.frames import is_table
-from isthmus.errors import DataError, SettingError
+from isthmus.errors import DataError, DataWarning, SettingError
 
 LABELS = "y"
 """The setting that takes the labels given to ``fit(X, y)``."""
@@ -31,7 +32,10 @@ class Condition:
         """Learn from ``fit``'s arguments: ``setting`` is "y", or the names of the columns."""
         if setting == LABELS:
             if y is None:
-                raise DataError('condition="y" requires y to be passed, but the target y is None; call fit(X, y).')
+                raise DataError(
+                    'condition="y" requires y to be passed, but the target y is None; call fit(X, y), or name columns of a '
+                    "table (condition=.., --condition COLUMN)."
+                )
             return cls(data.learn(_labels(y)), None)
         columns = (setting,) if isinstance(setting, str) else tuple(setting)
         if not is_table(X):
@@ -60,7 +64,13 @@ class Condition:
             frame = self._from_mapping(given, n_rows)
         if len(nw.from_native(frame)) != n_rows:
             raise DataError(f"The condition has {len(nw.from_native(frame))} rows, but there are {n_rows} samples.")
-        x, _ = self.codec.encode(frame).take(slice(None))
+        with warnings.catch_warnings():
+            if given is not None:  # what a user asks for by name must be known
+                warnings.simplefilter("error", DataWarning)
+            try:
+                x, _ = self.codec.encode(frame).take(slice(None))
+            except DataWarning as unknown:
+                raise DataError(f"The condition says what no training row did: {unknown}.") from unknown
         return x
 
     def _from_mapping(self, given: Any, n_rows: int) -> Any:

@@ -182,6 +182,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             is_linear = not self.floor_.kept
         if is_linear:
             run.model.become_linear(self.principal_)
+            if run.model.parts.penalties:
+                names = ", ".join(type(penalty).__name__ for penalty in run.model.parts.penalties)
+                self.history_.events.append(
+                    f"The network was set aside for PCA, in which {names} had no part; use shortcut=False to keep the network."
+                )
         self._conclude(run)
         if is_linear:
             # The scores are those of PCA on rows it had not seen. Nothing was chosen by these rows now, so the linear answer
@@ -203,6 +208,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 check_counts(rows, self.codec_.layout, type(self.model_.parts.reconstruction).__name__)
             weight = check_weight(sample_weight, len(rows))
             told = self._told(X, y, len(rows))
+        if weight is not None and not weight.all():  # rows of weight 0 train nothing, averages within a batch included
+            alive = weight.nonzero()[:, 0]
+            rows, weight, told = rows.subset(alive), weight[alive], None if told is None else told[alive]
         piece = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks), told)
         if not hasattr(self, "_run"):
             self._run = Run(self.model_, piece, self._plan, self.seed_, history=self.history_, epoch=self.n_iter_)
@@ -361,8 +369,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self._map(X, condition, lambda batch: -torch.stack(list(self.model_.terms(batch).values())).sum(0))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of :meth:`score_samples`, so that grid search has something to raise."""
-        return float(self.score_samples(X).mean())
+        """Return the mean of :meth:`score_samples`, so that grid search has something to raise.
+
+        With ``condition="y"`` the model is told ``y``; otherwise it is ignored.
+        """
+        check_is_fitted(self)
+        is_told = self.condition_ is not None and self.condition_.columns is None
+        return float(self.score_samples(X, y if is_told else None).mean())
 
     def reconstruction_error(self, X: Any, by: str = "sample") -> np.ndarray:
         """Return the reconstruction term in scaled units: per sample (n,), or ``by="column"`` per cell.
@@ -389,6 +402,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         ``condition`` says what they should be samples of: a label, or {column: value}, for all or for each.
         """
         check_is_fitted(self)
+        if n < 1:
+            raise SettingError(f"sample(n={n}) must ask for at least 1 sample.")
         device = next(self.model_.parameters()).device
         rng = torch.Generator(device)
         if random_state is None:

@@ -18,6 +18,7 @@ from isthmus.parts.bottlenecks import (
     BatchTopK,
     Binary,
     Bottleneck,
+    Discrete,
     FiniteScalar,
     Gated,
     Gaussian,
@@ -32,7 +33,7 @@ from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks import MLP, Conv, Modules, Network, Recurrent, Temporal, Transformer
 from isthmus.parts.networks.mlp import default_dropout, is_small
 from isthmus.parts.part import Part
-from isthmus.parts.penalties import Penalty
+from isthmus.parts.penalties import Contractive, DecoderGradient, Penalty
 from isthmus.parts.principal import Principal
 from isthmus.parts.reconstructions import (
     SSIM,
@@ -148,7 +149,18 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
     )
     for part in (parts.bottleneck, parts.reconstruction, *parts.corruptions, *parts.penalties):
         _refuse_negative(part)
+    _refuse_steepness_beside_batch_norm(parts)
     return parts
+
+
+def _refuse_steepness_beside_batch_norm(parts: Parts) -> None:
+    """Penalties on derivatives take them row by row, which batch normalisation mixes in training."""
+    for penalty in parts.penalties:
+        if isinstance(penalty, (Contractive, DecoderGradient)) and getattr(parts.network, "norm", "none") == "batch":
+            raise SettingError(
+                f"{type(penalty).__name__} measures how steep the map is for each row, but norm='batch' mixes rows in "
+                f"training; use norm='layer'."
+            )
 
 
 def _refuse_negative(part: Part) -> None:
@@ -255,10 +267,20 @@ def resolve_design(setting: Any) -> Design:
 
 
 def resolve_sampler(setting: Any, model: Model) -> Sampler:
-    """Return where new codes come from: "auto" is the prior of a code that has one, else a mixture fitted on the codes."""
+    """Return where new codes come from: "auto" is the prior of a code that has one, a known code where codes are
+    discrete, else a mixture fitted on the codes.
+    """
     if setting == "auto":
+        if isinstance(model.parts.bottleneck, Discrete):
+            return Aggregated()  # a mixture would draw codes between those there are
         return Prior() if model.parts.bottleneck.is_distribution else Mixture()
-    return _named(setting, "sampler", Sampler, _SAMPLERS)
+    sampler = _named(setting, "sampler", Sampler, _SAMPLERS)
+    if isinstance(model.parts.bottleneck, Discrete) and isinstance(sampler, Prior):
+        raise SettingError(
+            f"sampler='prior' draws from a normal distribution, which {type(model.parts.bottleneck).__name__} codes do not "
+            f"follow; use sampler='aggregated'."
+        )
+    return sampler
 
 
 def resolve_device(setting: str | torch.device) -> torch.device:

@@ -219,7 +219,9 @@ def _dead(evidence: Evidence) -> Iterator[Finding]:
         f"{zero.mean():.0%} of all code numbers are exactly zero; {len(dead)} of {zero.shape[1]} dimensions always are."
     )
     if len(dead):
-        advice = "Lower the sparsity weight or the learning rate, or ask for fewer dimensions."
+        advice = (
+            "Fewer dimensions would say as much; a smaller learning rate, a smaller weight or a larger k may wake them."
+        )
         yield Finding("Dead dimensions", "warning", sentence, advice, facts)
     else:
         yield Finding("Dead dimensions", "good", sentence, facts=facts)

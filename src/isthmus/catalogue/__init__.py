@@ -1,5 +1,7 @@
 """The catalogue: which variants there are. Plain data, free of torch, so that help texts and menus cost nothing."""
 
+from difflib import get_close_matches
+
 from isthmus.catalogue import codebooks, noise, probability, reconstruction, sequences, sparsity
 from isthmus.catalogue.entry import Entry, Option
 
@@ -13,4 +15,12 @@ FAMILIES: dict[str, tuple[Entry, ...]] = {
 }
 VARIANTS: tuple[Entry, ...] = tuple(entry for family in FAMILIES.values() for entry in family)
 
-__all__ = ["FAMILIES", "VARIANTS", "Entry", "Option"]
+
+def unknown(name: str) -> str:
+    """Return the sentence for a variant that is not there, with those whose names are near."""
+    near = get_close_matches(name, [entry.name for entry in VARIANTS], 3, 0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`isthmus variants` lists them, as docs/catalogue.md does."
+    return f"There is no variant {name!r}; {hint}"
+
+
+__all__ = ["FAMILIES", "VARIANTS", "Entry", "Option", "unknown"]

@@ -24,7 +24,7 @@ VARIANTS: tuple[Entry, ...] = (
         "each number of the code is rounded to one of a few levels",
         "Discrete codes without the care that a codebook wants: nothing collapses.",
         "The shortest codes: a learned codebook fits the data more closely.",
-        "sum (x - x_hat)^2,  z = round(b tanh(h)) / b",
+        "sum (x - x_hat)^2,  z = round(b tanh(h + a) - o) / floor(L/2),  b = (L - 1)/2",
         "any",
         (Option("levels", "ints", 8, "levels of each number, or one number for all"),),
         "Mentzer et al. 2024",

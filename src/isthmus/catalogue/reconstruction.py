@@ -97,7 +97,7 @@ VARIANTS = (
         "layers trained one by one from the data up, then all together",
         "Very deep or saturating (sigmoid, tanh) networks, and lessons in how deep learning began.",
         "Most data: modern activations train deep() as well without the detour.",
-        "sum (r_i - s(V s(W r_i + b) + c))^2 layer by layer, then sum (x - x_hat)^2",
+        "sum (r - r_hat)^2 layer by layer, r the layer below (r_0 = x), then sum (x - x_hat)^2",
         "any",
         (Option("hidden", "ints", (256, 128), "widths of the encoder's layers"),),
         "Hinton & Salakhutdinov 2006; Bengio et al. 2007",

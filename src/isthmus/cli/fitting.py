@@ -166,7 +166,9 @@ def _print_fit(ae: Autoencoder, out: Path, found: Report | None, seconds: float)
     ended = {"early": ", stopped early", "interrupted": ", interrupted", "callback": ", stopped"}.get(
         history.stopped, ""
     )
-    print_text(f"{len(history)} epochs in {seconds:.1f} s{ended}; a code of {ae.code_size_} numbers.")
+    print_text(
+        f"{len(history)} epochs in {seconds:.1f} s{ended}; a code of {ae.code_size_} number{'' if ae.code_size_ == 1 else 's'}."
+    )
     blank()
     print_scores(ae.scores_, rivals(ae.code_size_))
     blank()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from isthmus.catalogue import VARIANTS, Entry
+from isthmus.catalogue import VARIANTS, Entry, unknown
 from isthmus.cli.reading import Reading
 from isthmus.errors import SettingError
 
@@ -72,7 +72,7 @@ def find_variant(name: str) -> Entry:
     for entry in VARIANTS:
         if entry.name == name:
             return entry
-    raise SettingError(f"There is no variant {name!r}; choose one of {', '.join(entry.name for entry in VARIANTS)}.")
+    raise SettingError(unknown(name))
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isthmus.catalogue import VARIANTS
+from isthmus.catalogue import FAMILIES, VARIANTS
 from isthmus.cli.options import Json, Model
 from isthmus.cli.printing import blank, command, print_facts, print_json, print_notes, print_scores, print_text
 from isthmus.cli.reading import Reading, read_like
@@ -96,10 +96,13 @@ def variants(json: Json = False) -> None:
         entries = [entry._asdict() | {"options": [option._asdict() for option in entry.options]} for entry in VARIANTS]
         print_json({"variants": entries})
         return
-    for entry in VARIANTS:
+    for family, entry in ((family, entry) for family, entries in FAMILIES.items() for entry in entries):
+        if entry is FAMILIES[family][0]:
+            print_facts({"family": family})
+            blank()
         print_text(entry.name, "bold")
         print_text(f"{entry.summary}{LEARNS_FROM[entry.inputs]}; {entry.source}", indent=2)
-        print_text(entry.use, indent=2)
+        print_text(f"for: {entry.use}", indent=2)
         for option in entry.options:
             print_text(f"--option {option.name}={_shown(option.default)}  {option.help}", "dim", 2)
         blank()

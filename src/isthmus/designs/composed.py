@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from isthmus.designs.design import Design
 from isthmus.designs.draws import Draws, Weighable, drawn, refuse_unlikely, repeated, standard
+from isthmus.errors import SettingError
 from isthmus.layout import Layout
 from isthmus.model import Activations, Blueprint, Model
 from isthmus.parts.bottlenecks import Auxiliary
@@ -195,7 +196,12 @@ class Composed(Model, Weighable):
         x_hat = self.decode(code.z, seen.condition)
         terms = {"reconstruction": self.error(x_hat, batch), **code.terms}
         if self.training and is_asked and rng is not None:
-            terms |= self._asked_of(self._step(batch, seen, code, x_hat, rng, progress, tuple(hidden)))
+            asked = self._asked_of(self._step(batch, seen, code, x_hat, rng, progress, tuple(hidden)))
+            if taken := sorted(asked.keys() & terms.keys()):
+                raise SettingError(
+                    f"A penalty's class is called like the term {taken[0]!r} of the model; rename the class."
+                )
+            terms |= asked
         return terms
 
     def error(self, x_hat: Tensor, batch: Batch) -> Tensor:

@@ -68,6 +68,16 @@ def refuse_unlikely(parts: Parts) -> None:
         )
 
 
+def refuse_shaped(bottleneck: Gaussian, design: str) -> None:
+    """Refuse what bends the divergence itself, where a design has a divergence of its own."""
+    for name in ("capacity", "free_bits"):
+        if getattr(bottleneck, name):
+            raise SettingError(
+                f"{design} has a divergence of its own, which Gaussian({name}={getattr(bottleneck, name)}) does not bend; "
+                f"leave {name} out, or use design='direct'."
+            )
+
+
 def refuse_penalties(parts: Parts, design: str) -> None:
     """Refuse penalties, which ask for a step of one code a sample and the parts one after the other."""
     if parts.penalties:

@@ -18,6 +18,7 @@ from isthmus.designs.draws import (
     drawn,
     log_density,
     refuse_penalties,
+    refuse_shaped,
     refuse_unlikely,
     repeated,
     standard,
@@ -125,6 +126,7 @@ class Ladder(Model, Weighable):
                 f"Hierarchical stacks Gaussian codes, which {type(parts.bottleneck).__name__} does not make; use "
                 f"bottleneck='gaussian'."
             )
+        refuse_shaped(parts.bottleneck, "Hierarchical")
         self.gaussian = parts.bottleneck
         self.encoder = LadderEncoder(blueprint, self.gaussian, top_dim, hidden)
         self.z_shape = self.encoder.z_shape

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from isthmus.designs.design import Design
-from isthmus.designs.draws import Draws, log_mean, noise_for, refuse_penalties, refuse_unlikely
+from isthmus.designs.draws import Draws, log_mean, noise_for, refuse_penalties, refuse_shaped, refuse_unlikely
 from isthmus.designs.wrapping import Wrapping
 from isthmus.errors import SettingError
 from isthmus.model import Blueprint, Model
@@ -52,6 +52,7 @@ class Weighted(Wrapping):
         refuse_penalties(self.parts, "ImportanceWeighted")
         bottleneck = self.parts.bottleneck
         assert isinstance(bottleneck, Gaussian), "only Gaussian codes pass"
+        refuse_shaped(bottleneck, "ImportanceWeighted")
         if bottleneck.beta != 1:
             raise SettingError(
                 f"ImportanceWeighted bounds log p(x), which beta={bottleneck.beta} does not; use beta=1, or "

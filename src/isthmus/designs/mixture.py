@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.designs.design import Design
-from isthmus.designs.draws import Draws, divergence, log_density, refuse_penalties
+from isthmus.designs.draws import Draws, divergence, log_density, refuse_penalties, refuse_shaped
 from isthmus.designs.wrapping import Wrapping
 from isthmus.errors import SettingError
 from isthmus.model import Blueprint, Model
@@ -62,6 +62,12 @@ class Mixture(Wrapping):
             raise SettingError(
                 f"VampPrior is a prior of Gaussian codes, which {type(bottleneck).__name__} does not make; use "
                 f"bottleneck='gaussian'."
+            )
+        refuse_shaped(bottleneck, "VampPrior")
+        if getattr(self.parts.network, "norm", "none") == "batch":
+            raise SettingError(
+                "VampPrior encodes made-up samples beside the data, which norm='batch' would normalise differently in training "
+                "and afterwards; use norm='layer'."
             )
         self._gaussian = bottleneck
         self.pseudo_inputs = nn.Parameter(torch.randn(components, *self.layout.shape))

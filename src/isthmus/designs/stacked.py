@@ -46,6 +46,18 @@ class Stacked(Design):
                 f"Stacked trains the layers of an MLP one by one, but the network is {type(network).__name__}; use "
                 f"network=MLP(hidden=(256, 128)), or design='direct'."
             )
+        unfit = {
+            "tied": network.tied,
+            "spectral_norm": network.spectral_norm,
+            "norm": network.norm != "none",
+            "decoder_hidden": network.decoder_hidden is not None,
+            "output_activation": network.output_activation != "identity",
+        }
+        for name in (name for name, is_set in unfit.items() if is_set):
+            raise SettingError(
+                f"Stacked trains each layer with a mirror image of its own, which MLP({name}={getattr(network, name)!r}) does "
+                f"not have; leave {name} out, or use design='direct'."
+            )
         if not 0 < self.share <= 1:
             raise SettingError(f"Stacked(share={self.share}) must be above 0 and at most 1; try 0.2.")
         return Composed(blueprint)
@@ -127,6 +139,8 @@ def _alone(model: Composed, layer: Layer, shape: tuple[int, ...], is_first: bool
         torch.manual_seed(seed)  # whatever is drawn here is overwritten, but the user's generator must not notice
         small = Composed(Blueprint(parts, layout, layer.width, condition_width=width, n_rows=model.blueprint.n_rows))
     small.to(next(model.parameters()))
+    if is_first and model.scale is not None and small.scale is not None:
+        small.scale.load_state_dict(model.scale.state_dict())
     if is_code:
         small.encoder.head.load_state_dict(model.encoder.head.state_dict())
         if small.encoder.joint is not None and model.encoder.joint is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from isthmus.catalogue import FAMILIES, VARIANTS
+from isthmus.catalogue import FAMILIES, unknown
 from isthmus.errors import SettingError
 from isthmus.estimator import Autoencoder
 
@@ -20,9 +20,7 @@ __all__ = ["variant"]
 def variant(name: str, **settings: Any) -> Autoencoder:
     """Return the variant called ``name``, as it stands in the catalogue."""
     if name not in _HOME:
-        raise SettingError(
-            f"There is no variant {name!r}; choose one of {', '.join(entry.name for entry in VARIANTS)}."
-        )
+        raise SettingError(unknown(name))
     return __getattr__(name)(**settings)
 
 

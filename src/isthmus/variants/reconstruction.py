@@ -27,13 +27,13 @@ def vanilla(latent_dim: int | str = "auto", activation: str = "sigmoid", **setti
 
 def deep(latent_dim: int | str = "auto", hidden: tuple[int, ...] = (256, 128), **settings: Any) -> Autoencoder:
     """Return an autoencoder with several hidden layers on either side of the code (Hinton & Salakhutdinov 2006)."""
-    own = {"network": MLP(hidden=tuple(hidden), activation="relu"), "shortcut": False}
+    own = {"network": MLP(hidden=hidden, activation="relu"), "shortcut": False}
     return compose(latent_dim, own, settings)
 
 
 def tied(latent_dim: int | str = "auto", hidden: tuple[int, ...] = (256, 128), **settings: Any) -> Autoencoder:
     """Return an autoencoder whose decoder goes back through the encoder's weights, transposed (Vincent 2008)."""
-    own = {"network": MLP(hidden=tuple(hidden), tied=True), "shortcut": False}
+    own = {"network": MLP(hidden=hidden, tied=True), "shortcut": False}
     return compose(latent_dim, own, settings)
 
 
@@ -88,5 +88,5 @@ def counts(latent_dim: int | str = "auto", zero_inflated: bool = False, **settin
 
 def stacked(latent_dim: int | str = "auto", hidden: tuple[int, ...] = (256, 128), **settings: Any) -> Autoencoder:
     """Return a deep autoencoder whose layers are trained one by one first (Hinton & Salakhutdinov 2006; Bengio 2007)."""
-    own = {"network": MLP(hidden=tuple(hidden), activation="relu"), "design": Stacked(), "shortcut": False}
+    own = {"network": MLP(hidden=hidden, activation="relu"), "design": Stacked(), "shortcut": False}
     return compose(latent_dim, own, settings)

@@ -19,13 +19,14 @@ SLACK = 1e-3
 
 @dataclass
 class FiniteScalar(Bottleneck, Discrete):
-    """A code whose numbers take few values: z = round(tanh) with dz/dtanh = 1, and no codebook to learn (Mentzer 2024).
+    """A code whose numbers take few values: tanh of h in equal steps, rounded straight through; no codebook (Mentzer 2024).
 
     A number of L levels is b = (1 + s) (L - 1)/2 * tanh(h + a) - o, then round(b) / floor(L / 2), with o = 1/2 for even L and
     0 for odd, and a such that h = 0 gives 0. So an odd L gives -1 .. 1, an even one -1 .. 1 - 2/L, in equal steps.
 
     ``levels`` is one number for all numbers of a code, or a tuple with one each, such as (8, 5, 5, 5): the code then has
-    as many numbers as the tuple, whatever ``latent_dim`` says. ``Code.indices`` is (B, latent_dim, *positions), from 0 on.
+    as many numbers as the tuple, whatever ``latent_dim`` says; a tuple of one is one for all. ``Code.indices`` is
+    (B, latent_dim, *positions), from 0 on.
     """
 
     levels: int | tuple[int, ...] = 8
@@ -55,7 +56,8 @@ class FiniteScalar(Bottleneck, Discrete):
     def bounded(self, h: Tensor) -> Tensor:
         """Return tanh of h (B, latent_dim, *positions), stretched and moved to lie over the levels."""
         levels = self._levels(h)
-        half = (1 + SLACK) * (levels - 1) / 2
+        # never so wide that a level beyond the last is nearer than the last
+        half = (1 + (0.5 / (levels - 1)).clamp(max=SLACK)) * (levels - 1) / 2
         offset = torch.where(levels % 2 == 0, 0.5, 0.0).to(h)
         return half * torch.tanh(h + torch.atanh(offset / half)) - offset
 

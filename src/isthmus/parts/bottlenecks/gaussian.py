@@ -24,7 +24,7 @@ class Gaussian(Bottleneck):
 
     * ``warm_up`` > 0: beta grows linearly from 0 over that share of the training (Bowman 2016).
     * ``free_bits`` > 0: max(KL_j, free_bits) in place of KL_j, for each number of each sample, so that the first so many nats
-      of a number cost nothing (Kingma 2016).
+      of a number cost nothing (after Kingma 2016, who takes the maximum of the mean over the batch).
     * ``capacity`` > 0: beta * |sum_j KL_j - C|, where C grows linearly from 0 to so many nats over the first half of the
       training, so that a code gives way to the data piece by piece (Burgess 2018).
     """

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import SettingError
-from isthmus.parts.bottlenecks.bottleneck import Auxiliary, Bottleneck
+from isthmus.parts.bottlenecks.bottleneck import Auxiliary, Bottleneck, Discrete
 from isthmus.parts.bottlenecks.plain import Plain
 from isthmus.parts.step import Code, Step
 
@@ -36,6 +36,11 @@ class Matryoshka(Bottleneck, Auxiliary):
         if self.inner.is_distribution:
             raise SettingError(
                 f"Matryoshka(inner={self.inner!r}): a prefix of a random code is none of the prior's; use Plain() or TopK()."
+            )
+        if isinstance(self.inner, Discrete):
+            raise SettingError(
+                f"Matryoshka(inner={self.inner!r}): 0 is no value of such a code, so that its prefixes mean nothing; use "
+                f"Plain() or TopK()."
             )
         head, z_shape = self.inner.head(h_shape, latent_dim)
         self._lengths(z_shape[0])

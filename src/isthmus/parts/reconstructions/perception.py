@@ -47,9 +47,9 @@ class Resemblance(Reconstruction, ABC):
     def module(self, layout: Layout) -> nn.Module | None:
         name = type(self).__name__
         require_image(name, layout.shape)
-        if not (self.window >= 1 and self.sigma > 0):
+        if not (self.window >= 1 and self.window % 2 and self.sigma > 0):
             raise SettingError(
-                f"{name}(window={self.window!r}, sigma={self.sigma!r}) must be positive; Wang uses 11 and 1.5."
+                f"{name}(window={self.window!r}, sigma={self.sigma!r}) must be positive, the window odd; Wang uses 11 and 1.5."
             )
         return None
 
