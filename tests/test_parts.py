@@ -381,8 +381,8 @@ def test_a_part_that_nobody_defined_is_named() -> None:
 
 
 def test_every_part_that_can_be_built_says_what_it_is() -> None:
-    for cls in Part.registry.values():
-        assert cls.__doc__, f"{cls.__name__} has no docstring"
+    for cls in Part.registry.values():  # other tests define parts of their own
+        assert cls.__doc__ or not cls.__module__.startswith("isthmus."), f"{cls.__name__} has no docstring"
 
 
 # -- the model
