@@ -227,7 +227,7 @@ def test_a_checkpoint_is_taken_up_again(trained: Trained, tmp_path: Path, capsys
     [
         (["fit", "nope.csv", "-o", "{new}"], Exit.DATA, "nope.csv"),
         (["fit", "{data}", "-o", "{new}", "--drop", "zzz"], Exit.DATA, "no column 'zzz'"),
-        (["fit", "{data}", "-o", "{new}", "--variant", "nope"], Exit.SETTING, "choose one of vanilla, deep"),
+        (["fit", "{data}", "-o", "{new}", "--variant", "nope"], Exit.SETTING, "`isthmus variants` lists them"),
         (["fit", "{data}", "-o", "{new}", "--effort", "slow"], Exit.SETTING, "quick, default, thorough"),
         (["fit", "{data}", "-o", "{new}", "--scale", "big"], Exit.SETTING, "auto, common, columns"),
         (["fit", "{data}", "-o", "{new}", "--latent-dim", "many"], Exit.SETTING, "or 'auto'"),

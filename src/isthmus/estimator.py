@@ -46,7 +46,7 @@ from isthmus.resolution import (
     resolve_shortcut,
     scale_for,
 )
-from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, score, some_rows
+from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
 from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, train
 
 FEWEST_TO_HOLD_OUT = 20
@@ -183,10 +183,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if is_linear:
             run.model.become_linear(self.principal_)
             if run.model.parts.penalties:
-                names = ", ".join(type(penalty).__name__ for penalty in run.model.parts.penalties)
-                self.history_.events.append(
-                    f"The network was set aside for PCA, in which {names} had no part; use shortcut=False to keep the network."
-                )
+                self.history_.events.append(overruled(run.model.parts.penalties))
         self._conclude(run)
         if is_linear:
             # The scores are those of PCA on rows it had not seen. Nothing was chosen by these rows now, so the linear answer

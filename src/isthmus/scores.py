@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from isthmus.data.rows import Rows
 from isthmus.inference import map_rows
 from isthmus.layout import Layout
 from isthmus.model import Model
+from isthmus.parts.penalties import Penalty
 from isthmus.parts.principal import Principal
 from isthmus.parts.step import Batch
 from isthmus.threads import threads_for
@@ -64,6 +66,12 @@ def judge_floor(linear: np.ndarray, trained: np.ndarray, weight: Tensor | None =
     if usual_error is not None and usual > errors * usual_error and gain > -error:
         return Floor(True, usual, usual_error)
     return Floor(False, gain, error)
+
+
+def overruled(penalties: Sequence[Penalty]) -> str:
+    """Return the sentence for a model that became PCA, which knows nothing of penalties."""
+    names = ", ".join(type(penalty).__name__ for penalty in penalties)
+    return f"The network was set aside for PCA, in which {names} had no part; use shortcut=False to keep the network."
 
 
 def _saving(linear: np.ndarray, trained: np.ndarray, share: np.ndarray) -> tuple[float, float | None]:

@@ -18,7 +18,7 @@ VARIANTS: tuple[Entry, ...] = tuple(entry for family in FAMILIES.values() for en
 
 def unknown(name: str) -> str:
     """Return the sentence for a variant that is not there, with those whose names are near."""
-    near = get_close_matches(name, [entry.name for entry in VARIANTS], 3, 0.5)
+    near = get_close_matches(name, [entry.name for entry in VARIANTS])
     hint = f"did you mean {' or '.join(near)}?" if near else "`isthmus variants` lists them, as docs/catalogue.md does."
     return f"There is no variant {name!r}; {hint}"
 
