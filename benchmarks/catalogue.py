@@ -176,7 +176,7 @@ def table(results: list[dict[str, Any]]) -> str:
         mean = {key: np.mean([run[key] for run in runs]) for key in ("error", "linear", "knn", "seconds")}
         spread = np.ptp([run["error"] for run in runs])
         code = runs[0].get("code") or {}
-        facts = ", ".join(f"{key} {value:.3g}" for key, value in code.items() if isinstance(value, (int, float)))
+        facts = ", ".join(f"{key} {value:.3g}" for key, value in code.items() if key != "active")
         label = name if library == "isthmus" else f"*{library} {name}*" if library != "sklearn" else f"**{name}**"
         lines.append(
             f"| {label} | {mean['error']:.2f} | {spread:.2f} | {mean['linear']:.3f} | {mean['knn']:.3f} | "

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import isthmus as ist
-from isthmus.catalogue import FAMILIES, Entry
+from isthmus.catalogue import FAMILIES, LEARNS_FROM, Entry
 from isthmus.designs import Design
 from isthmus.parts.bottlenecks import Bottleneck
 from isthmus.parts.corruptions import Corruption
@@ -40,14 +40,6 @@ DRAWINGS = {
     "discrete": "x --> encoder --> h --[nearest entry, level or bit]--> z --> decoder --> x_hat\n"
     "                         gradients pass straight through",
     "masked and sequence": "x --[hide patches, cells]--> tokens or steps --> z --> tokens or steps --> x_hat",
-}
-LEARNS_FROM = {
-    "any": "anything",
-    "images": "images",
-    "series": "series",
-    "places": "images, volumes or series",
-    "counts": "counts: whole numbers of at least 0",
-    "labels": "anything, with labels: `fit(X, y)`",
 }
 PARTS: dict[str, type[Part]] = {
     "Networks": Network,

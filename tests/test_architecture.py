@@ -44,6 +44,7 @@ LAYERS = [
         "isthmus.resolution",
         "isthmus.scores",
         "isthmus.codestats",
+        "isthmus.sampling",
     ),
     ("isthmus.apps",),
     ("isthmus.cli", "isthmus.__main__"),

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import isthmus as ist
 from isthmus.conditions import Condition
-from isthmus.errors import DataError, SettingError
+from isthmus.errors import DataError, ModelFileError, SettingError
 
 QUICK = {"max_epochs": 3, "random_state": 0, "verbose": False}
 
@@ -109,3 +109,16 @@ def test_a_score_tells_the_model_the_labels(told) -> None:
     ae, X, y = told
     assert ae.score(X, y) == pytest.approx(ae.score_samples(X, condition=y).mean())
     assert ae.score(X, y) > ae.score(X)
+
+
+def test_a_checkpoint_of_other_labels_is_refused(tmp_path) -> None:
+    X, y = load_digits(return_X_y=True)
+    settings = {
+        "bottleneck": ist.Gaussian(),
+        "condition": "y",
+        "latent_dim": 2,
+        "callbacks": [ist.Checkpoint(tmp_path)],
+    }
+    ist.Autoencoder(**(QUICK | settings)).fit(X, y)
+    with pytest.raises(ModelFileError, match="other"):
+        ist.Autoencoder(**(QUICK | settings)).fit(X, np.roll(y, 1))

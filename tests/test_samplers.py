@@ -82,3 +82,17 @@ def test_nothing_is_no_number_of_samples(digits: np.ndarray) -> None:
     ae = ist.variational(latent_dim=2, max_epochs=1, verbose=False).fit(digits)
     with pytest.raises(SettingError, match=r"sample\(n=0\) must ask for at least 1 sample"):
         ae.sample(0)
+
+
+def test_a_sampler_learns_once_and_anew_after_a_fit(digits: np.ndarray, monkeypatch) -> None:
+    learned = []
+    fit = Aggregated.fit
+    monkeypatch.setattr(Aggregated, "fit", lambda self, codes, seed: learned.append(self) or fit(self, codes, seed))
+    settings = {"latent_dim": 2, "max_epochs": 1, "random_state": 0, "verbose": False}
+    ae = ist.Autoencoder(sampler=Aggregated(), **settings).fit(digits)
+    first, again = ae.sample(3, 0), ae.sample(3, 0)
+    assert np.array_equal(first, again)
+    assert len(learned) == 1
+    ae.set_params(sampler=Aggregated(jitter=0.1)).sample(3)
+    ae.fit(digits).sample(3)
+    assert len(learned) == 3

@@ -462,7 +462,7 @@ def test_number_statistics_count_what_is_there() -> None:
 
 
 def test_dense_codes_have_no_zeros_to_count(rng: torch.Generator) -> None:
-    codes = torch.randn(100, 3, generator=rng) * torch.tensor([1.0, 0.2, 0.01])
+    codes = torch.randn(100, 3, generator=rng) * torch.tensor([1.0, 0.2, 0.001])
     assert number_statistics(codes) == {"active": 2.0}
 
 

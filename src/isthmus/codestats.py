@@ -9,25 +9,25 @@ from torch import Tensor
 from isthmus.data.rows import Rows
 from isthmus.inference import map_rows
 from isthmus.model import Model
-from isthmus.parts.bottlenecks import Discrete
+from isthmus.parts.bottlenecks import Discrete, Gaussian
 from isthmus.parts.bottlenecks.quantized import perplexity
 from isthmus.parts.step import Batch
 
 ACTIVE = 0.01
-"""A number of the code is active when its variance is more than this share of the largest."""
+"""A number of the code is active when its standard deviation exceeds this share of the largest."""
 
 
 def code_statistics(model: Model, codes: Tensor, rows: Rows, condition: Tensor | None) -> dict[str, float]:
     """Return what there is to say of the codes (n, k, *positions) of some rows, position by position.
 
-    "active" is how many of the k numbers vary, by more than a hundredth of the largest variance. Where codes hold exact
-    zeros, "l0" is how many numbers of a code are not zero, on average, and "dead" the share of numbers that always are.
+    "active" is how many of the k numbers vary: their standard deviation exceeds a hundredth of the largest. Where codes hold
+    exact zeros, "l0" is how many numbers of a code are not zero, on average, and "dead" the share of numbers that always are.
     Codes with a normal posterior say "kl", their mean divergence from N(0, 1) in nats a row; codes that are counted say
     "perplexity", how many values of a column are in use (the mean over the columns), and "unused", the share of values
     that never are.
     """
     statistics = number_statistics(codes)
-    bottleneck, probe = model.parts.bottleneck, model.encode(_first(model, rows, condition))
+    bottleneck = model.parts.bottleneck
     if isinstance(bottleneck, Discrete):
         # as whole numbers below 2^24, indices pass through float32 unharmed
         indices = torch.from_numpy(map_rows(lambda b: _indices(model, b), rows, model, condition=condition)).long()
@@ -36,7 +36,7 @@ def code_statistics(model: Model, codes: Tensor, rows: Rows, condition: Tensor |
         used = [float(perplexity(column, size)) for column, size in zip(columns, sizes, strict=True)]
         seen = sum(len(column.unique()) for column in columns)
         return statistics | {"perplexity": float(np.mean(used)), "unused": 1 - seen / sum(sizes)}
-    if probe.posterior is not None:
+    if isinstance(bottleneck, Gaussian):
         kl = map_rows(lambda batch: divergence(model, batch), rows, model, condition=condition)
         statistics["kl"] = float(kl.astype(np.float64).sum(1).mean())
     return statistics
@@ -52,23 +52,13 @@ def divergence(model: Model, batch: Batch) -> Tensor:
 def number_statistics(codes: Tensor) -> dict[str, float]:
     """Return "active", and "l0" and "dead" where there are exact zeros."""
     flat = codes.movedim(1, -1).flatten(0, -2).double()  # (n * positions, k)
-    variance = flat.var(0, correction=0)
-    statistics = {"active": float((variance > ACTIVE * variance.max()).sum())}
+    spread = flat.std(0, correction=0)
+    statistics = {"active": float((spread > ACTIVE * spread.max()).sum())}
     is_used = flat != 0
     if not is_used.all():
         statistics["l0"] = float(is_used.sum(1).double().mean())
         statistics["dead"] = float((~is_used.any(0)).double().mean())
     return statistics
-
-
-def _first(model: Model, rows: Rows, condition: Tensor | None) -> Batch:
-    parameter = next(model.parameters())
-    x, observed = rows.take(slice(0, 1))
-    return Batch(
-        x.to(parameter),
-        None if observed is None else observed.to(parameter.device),
-        condition=None if condition is None else condition[:1].to(parameter),
-    )
 
 
 def _indices(model: Model, batch: Batch) -> Tensor:

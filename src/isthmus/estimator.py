@@ -30,7 +30,6 @@ from isthmus.inputs import check_counts, check_input, check_weight
 from isthmus.model import Blueprint
 from isthmus.parts.part import from_json
 from isthmus.parts.reconstructions import cells_of
-from isthmus.parts.samplers import Prior
 from isthmus.parts.step import Batch
 from isthmus.resolution import (
     LARGEST_AUTO,
@@ -46,6 +45,7 @@ from isthmus.resolution import (
     resolve_shortcut,
     scale_for,
 )
+from isthmus.sampling import UNFITTED, draw, learned_sampler, seeded
 from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
 from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, train
 
@@ -62,7 +62,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     Parameters
     ----------
-    network : "auto", "mlp", "conv", a part such as ``MLP(hidden=(256, 128))``, or your own pair (encoder, decoder) of modules.
+    network : "auto", "mlp", "conv", "recurrent", "temporal", "transformer", a part such as ``MLP(hidden=(256, 128))``,
+        or your own pair (encoder, decoder) of modules.
     bottleneck : "plain", "gaussian" or a part such as ``Gaussian(beta=4)``.
     corruptions, penalties : parts, one or several; the encoder sees the corrupted sample, the loss compares with the clean one.
     reconstruction : "auto", "squared_error", "absolute_error", "huber", "log_cosh", "bernoulli", "normal",
@@ -71,8 +72,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         half of the numbers of a sample and at most 64; "2x" is twice the numbers of a sample.
     design : how the parts are joined: "direct", one after the other, or a part such as ``ImportanceWeighted(8)``.
     condition : what encoder and decoder are told besides: "y" for the labels of ``fit(X, y)``, or names of columns of X.
-    sampler : where ``sample`` takes codes from: "auto" (the prior of a code that has one, else a mixture of Gaussians fitted
-        on the codes), "prior", "mixture", "aggregated" or a part.
+    sampler : where ``sample`` takes codes from: "auto" (the prior of a code that has one, codes of training rows where they
+        are discrete, else a mixture of Gaussians fitted on the codes), "prior", "mixture", "aggregated" or a part.
     effort : "quick", "default" or "thorough": how long to train, unless ``max_epochs`` says.
     early_stopping : stop when held-out rows have not improved for three tenths of the epochs.
     validation_fraction : share of the rows held out, to stop by and to report on.
@@ -166,7 +167,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         weight = check_weight(sample_weight, len(rows))
         alive = np.arange(len(rows)) if weight is None else weight.numpy().nonzero()[0]
         run = self._start(rows, *self._split(rows, alive), weight, told)
-        run.settings_key = settings_key(self, weight)
+        run.settings_key = settings_key(self, weight, told)
         linear = self._held_out_losses(run)
         self._design.prepare(run)
         is_linear = self._has_shortcut and len(alive) < FEWEST_TO_HOLD_OUT
@@ -224,7 +225,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _forget(self) -> None:
         """Remove everything that was learned."""
         learned = [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]
-        for name in [*learned, "_run", "_plan", "_design", "_has_shortcut", "_n_features_out"]:
+        for name in [*learned, "_run", "_plan", "_design", "_sampling", "_has_shortcut", "_n_features_out"]:
             vars(self).pop(name, None)
 
     def _learn_codec(self, X: Any, y: Any) -> tuple[Rows, Tensor | None]:
@@ -336,7 +337,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             rows, weight, told = held_out, split.held_out_weight, split.held_out_condition
         self.scores_ = score(self.model_, rows, self.principal_, held_out is not None, weight, told)
         known = some_rows(self.model_, split.train, split.train_condition)
-        self.codes_ = codes_of(self.model_, *known)
+        self.codes_, self._sampling = codes_of(self.model_, *known), UNFITTED
         self.scores_["code"] = code_statistics(self.model_, self.codes_, *known)
         if self.history_.stopped == "interrupted":
             warnings.warn(self.history_.events[-1], UserWarning, stacklevel=4)
@@ -401,19 +402,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         if n < 1:
             raise SettingError(f"sample(n={n}) must ask for at least 1 sample.")
-        device = next(self.model_.parameters()).device
-        rng = torch.Generator(device)
-        if random_state is None:
-            rng.seed()
-        else:
-            rng.manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
-        told = self._condition(None, condition, n)
-        with torch.inference_mode():
-            sampler = resolve_sampler(self.sampler, self.model_)
-            x = self.model_.sample(n, rng, told) if isinstance(sampler, Prior) else None
-            if x is None:  # the prior of a model without one of its own is what its sampler says
-                x = self.model_.decoder(sampler.draw(sampler.fit(self.codes_, self.seed_), n, rng), told)
-            return self.codec_.decode(x.cpu().numpy())
+        rng = seeded(random_state, next(self.model_.parameters()).device)
+        self._sampling = learned_sampler(
+            resolve_sampler(self.sampler, self.model_), self._sampling, self.codes_, self.seed_
+        )
+        return self.codec_.decode(draw(self.model_, self._sampling, n, rng, self._condition(None, condition, n)))
 
     @property
     def encoder_(self) -> nn.Module:

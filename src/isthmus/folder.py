@@ -22,6 +22,7 @@ from isthmus.parts.part import from_json, to_json
 from isthmus.parts.principal import Principal
 from isthmus.persistence import Saved, versions
 from isthmus.resolution import resolve_device
+from isthmus.sampling import UNFITTED
 from isthmus.scores import Floor
 from isthmus.training import Plan
 
@@ -48,13 +49,17 @@ def resolved(autoencoder: Any, engine: str, device: torch.device) -> dict[str, A
     }
 
 
-def settings_key(autoencoder: Any, weight: Tensor | None) -> str:
+def settings_key(autoencoder: Any, weight: Tensor | None, told: Tensor | None) -> str:
     """Name data and settings of a fit: a checkpoint of others must not be taken up."""
     codec, model = autoencoder.codec_, autoencoder.model_
     described = json.dumps([autoencoder.settings_, codec.to_json(), autoencoder.fingerprint_], sort_keys=True)
     digest = hashlib.sha256(described.encode())
     start = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
-    for values in [*codec.arrays().values(), *start.values(), *([] if weight is None else [weight.numpy()])]:
+    for values in [
+        *codec.arrays().values(),
+        *start.values(),
+        *(given.numpy() for given in (weight, told) if given is not None),
+    ]:
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
@@ -144,6 +149,7 @@ def restore(autoencoder: Any, saved: Saved) -> None:
     )
     # a model of the first versions kept no codes; it samples from its prior only
     autoencoder.codes_ = weights.get("codes", torch.zeros(1, *model.z_shape))
+    autoencoder._sampling = UNFITTED
     autoencoder.held_out_ = weights["held_out"].numpy()
     autoencoder.settings_, autoencoder.seed_ = settings, settings["seed"]
     autoencoder.latent_dim_, autoencoder._has_shortcut = settings["latent_dim"], settings["shortcut"]

@@ -1,4 +1,4 @@
-"""The model: all weights behind five methods. The loop, the estimator and the applications know nothing else."""
+"""The model: all weights, behind the few methods that the loop, the estimator and the applications know."""
 
 from __future__ import annotations
 

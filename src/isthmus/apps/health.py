@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from isthmus.codestats import divergence
+from isthmus.codestats import ACTIVE, divergence
 from isthmus.designs import Composed
 from isthmus.inference import map_rows
 from isthmus.parts.bottlenecks import Discrete, Gaussian
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 Verdict = Literal["good", "note", "warning"]
 
-ACTIVE = 0.01
-"""A dimension is active when its standard deviation over the rows exceeds this share of the largest one."""
 COLLAPSED = 0.01
 """A Gaussian dimension has collapsed onto its prior when its mean KL is below so many nats."""
 COPIED = 1e-6

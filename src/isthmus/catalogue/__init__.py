@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 
 from isthmus.catalogue import codebooks, noise, probability, reconstruction, sequences, sparsity
-from isthmus.catalogue.entry import Entry, Option
+from isthmus.catalogue.entry import LEARNS_FROM, Entry, Option
 
 FAMILIES: dict[str, tuple[Entry, ...]] = {
     "reconstruction": reconstruction.VARIANTS,
@@ -23,4 +23,4 @@ def unknown(name: str) -> str:
     return f"There is no variant {name!r}; {hint}"
 
 
-__all__ = ["FAMILIES", "VARIANTS", "Entry", "Option", "unknown"]
+__all__ = ["FAMILIES", "LEARNS_FROM", "VARIANTS", "Entry", "Option", "unknown"]

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+LEARNS_FROM = {
+    "any": "anything",
+    "images": "images",
+    "series": "series",
+    "places": "images, volumes or series",
+    "counts": "counts: whole numbers of at least 0",
+    "labels": "anything, with labels or columns to tell",
+}
+"""What ``Entry.inputs`` means, in words."""
+
 
 class Option(NamedTuple):
     """A parameter of a variant's own, beside those every Autoencoder takes."""

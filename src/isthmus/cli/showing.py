@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isthmus.catalogue import FAMILIES, VARIANTS
+from isthmus.catalogue import FAMILIES, LEARNS_FROM, VARIANTS
 from isthmus.cli.options import Json, Model
 from isthmus.cli.printing import blank, command, print_facts, print_json, print_notes, print_scores, print_text
 from isthmus.cli.reading import Reading, read_like
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 30
 """More columns than these are left to --json."""
-
-LEARNS_FROM = {
-    "any": "",
-    "images": " (images only)",
-    "series": " (series only)",
-    "places": " (images, volumes or series)",
-    "counts": " (counts only)",
-    "labels": " (with labels)",
-}
 
 
 def report(
@@ -101,8 +92,10 @@ def variants(json: Json = False) -> None:
             print_facts({"family": family})
             blank()
         print_text(entry.name, "bold")
-        print_text(f"{entry.summary}{LEARNS_FROM[entry.inputs]}; {entry.source}", indent=2)
+        print_text(f"{entry.summary}; {entry.source}", indent=2)
         print_text(f"for: {entry.use}", indent=2)
+        if entry.inputs != "any":
+            print_text(f"learns from: {LEARNS_FROM[entry.inputs]}", indent=2)
         for option in entry.options:
             print_text(f"--option {option.name}={_shown(option.default)}  {option.help}", "dim", 2)
         blank()
