@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--data", type=Path, default=datasets.DATA / "mnist")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--rate", type=float, default=5e-4, help="the peak of the cycle under --full")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     found = images(options.data)
@@ -71,7 +72,9 @@ def main() -> None:
     train, test, what = found
     if not options.full:
         train, test = train[:5000], test[:1000]
-    settings = {"max_epochs": 500, "batch_size": 100, "learning_rate": 1e-4} if options.full else {"max_epochs": 20}
+    settings = (
+        {"max_epochs": 500, "batch_size": 100, "learning_rate": options.rate} if options.full else {"max_epochs": 20}
+    )
     started = time.perf_counter()
     ae = ist.variational(
         40,

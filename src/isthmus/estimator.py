@@ -22,6 +22,7 @@ from isthmus.components import principal_of
 from isthmus.conditions import LABELS, Condition
 from isthmus.data.fingerprint import fingerprint
 from isthmus.data.rows import DenseRows, Rows, WindowRows
+from isthmus.engine.choice import maker
 from isthmus.errors import DataError, SettingError
 from isthmus.folder import resolved, restore, settings_key, to_saved
 from isthmus.history import History
@@ -81,7 +82,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "columns", "range" or "none".
     shortcut : start from PCA and keep the network only when it is better on held-out rows; "auto" wherever possible.
     weight_decay : decoupled weight decay (Loshchilov 2019).
-    engine : "auto" or "eager"; device : "auto", "cpu", "cuda".
+    engine : "auto", or what computes the steps: "eager" or "dense"; device : "auto", "cpu", "cuda".
     callbacks : objects with any of ``on_train_begin(run)``, ``on_epoch_end(run)`` (True stops), ``on_train_end(run)``.
     random_state : the seed; numpy's and torch's own generators are never touched.
     verbose : "auto" shows a progress bar in a terminal; False is silent.
@@ -211,7 +212,16 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             rows, weight, told = rows.subset(alive), weight[alive], None if told is None else told[alive]
         piece = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks), told)
         if not hasattr(self, "_run"):
-            self._run = Run(self.model_, piece, self._plan, self.seed_, history=self.history_, epoch=self.n_iter_)
+            self._run = Run(
+                self.model_,
+                piece,
+                self._plan,
+                self.seed_,
+                "",
+                maker(resolve_engine(self.engine)),
+                self.history_,
+                self.n_iter_,
+            )
         run = self._run
         run.data, run.history.stopped = piece, "finished"
         self._plan = resolve_plan(self.get_params(deep=False), self.codec_.layout, len(rows))
@@ -306,7 +316,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.model_.start_from(self.principal_)
         self.model_.to(device)
         self.settings_ = resolved(self, engine, device)
-        return Run(self.model_, split, self._plan, self.seed_)
+        return Run(self.model_, split, self._plan, self.seed_, engine=maker(engine))
 
     def _listeners(self) -> list[Any]:
         if self.verbose not in (True, False, "auto"):

@@ -23,6 +23,9 @@ class History:
     events: list[str] = field(default_factory=list)
     """What a reader should know, a sentence each: a restart at a lower rate, an interruption."""
     engine: str = "eager"
+    """What computed the steps."""
+    engine_note: str = ""
+    """Why it was not a faster one; "" when there is none."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.epochs)
@@ -41,6 +44,7 @@ class History:
             "stopped": self.stopped,
             "events": self.events,
             "engine": self.engine,
+            "engine_note": self.engine_note,
         }
 
     @classmethod

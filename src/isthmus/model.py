@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -108,9 +109,12 @@ class Model(nn.Module, ABC):
 
     def after_step(self, rng: torch.Generator) -> None:
         """Let every module settle its untrained state after a training step."""
-        for module in self.modules():
-            if isinstance(module, Settling):
-                module.after_step(rng)
+        for module in self._settling:
+            module.after_step(rng)
+
+    @cached_property
+    def _settling(self) -> list[Settling]:
+        return [module for module in self.modules() if isinstance(module, Settling)]
 
 
 class Activations:

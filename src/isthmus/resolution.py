@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from isthmus.designs import Design, Direct, Hierarchical, ImportanceWeighted, Stacked, VampPrior
+from isthmus.engine.choice import ENGINES
 from isthmus.errors import SettingError
 from isthmus.layout import Layout
 from isthmus.model import Model, Parts
@@ -297,10 +298,10 @@ def resolve_device(setting: str | torch.device) -> torch.device:
 
 
 def resolve_engine(setting: str) -> str:
-    """Return the name of the engine that computes the steps; "eager" serves every model."""
-    if setting not in ("auto", "eager"):
-        raise SettingError(f"engine={setting!r} is not known; use 'auto' or 'eager'.")
-    return "eager"
+    """Return what is asked to compute the steps; "auto" takes the fastest that serves the model."""
+    if setting not in ENGINES:
+        raise SettingError(f"engine={setting!r} is not known; use {', '.join(repr(name) for name in ENGINES)}.")
+    return setting
 
 
 def _default_reconstruction(layout: Layout, bottleneck: Bottleneck) -> Reconstruction:

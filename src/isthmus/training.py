@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from isthmus.chunks import chunk_rows, chunks
 from isthmus.data.rows import DenseRows, Rows
+from isthmus.engine import Block, Engine, Maker, average, reference
 from isthmus.engine.adam import Adam
-from isthmus.engine.eager import Eager, average
 from isthmus.errors import SettingError, TrainingError
 from isthmus.history import History
 from isthmus.model import Model
@@ -28,6 +28,8 @@ STEPS = {"quick": 600, "default": 2500, "thorough": 10000}
 """How many optimiser steps an effort is worth, before the bounds on epochs."""
 EPOCHS = {"quick": (4, 100), "default": (20, 400), "thorough": (60, 1500)}
 """Fewest and most epochs of an effort."""
+BLOCK = 2**20
+"""How many numbers are gathered at once for the steps to come: four megabytes, few enough to stay in a cache."""
 RESTARTS = 4
 """How often training restarts from its last good weights, each time at a quarter of the rate, before it gives up."""
 
@@ -119,6 +121,8 @@ class Run:
     seed: int
     settings_key: str = ""
     """Says which settings and data this run belongs to, so that no checkpoint of another is taken up."""
+    engine: Maker = reference
+    """Who computes the steps."""
     history: History = field(default_factory=History)
     epoch: int = 0
     rate_factor: float = 1.0
@@ -143,7 +147,9 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     All randomness of an epoch follows from (seed, epoch), so a run resumed from a checkpoint repeats the uninterrupted one.
     The user's global generators are left as they were.
     """
-    engine, history = Eager(run.model, run.optimizer), run.history
+    history = run.history
+    engine, history.engine_note = run.engine(run.model, run.optimizer)
+    history.engine = engine.name
     # Dropout draws from torch's global generator, which is seeded anew each epoch, inside a fork.
     device = next(run.model.parameters()).device
     own = [device] if device.type == "cuda" else []
@@ -193,24 +199,35 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     return history
 
 
-def _one_epoch(run: Run, engine: Eager) -> dict[str, float]:
-    """Pass once over the training rows in a new order; stop at the first loss that is not finite."""
+def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
+    """Pass once over the training rows in a new order; stop at the first block whose loss is not finite."""
     rng = generator(run.seed, run.epoch, run.model)
     torch.manual_seed(rng.initial_seed())
-    rows, batch_size = run.data.train, run.plan.batch_size
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(rng.initial_seed()))
-    steps = math.ceil(len(rows) / batch_size)
     sums: dict[str, float] = {}
     run.model.train()
-    for step, index in enumerate(order.tensor_split(steps)):  # batches of equal size, so every row counts the same
-        progress = (run.epoch + step / steps) / run.plan.epochs
-        batch = gather(rows, index, run.data.train_weight, run.data.cells, run.model, run.data.train_condition)
-        terms = engine.step(batch, rng, progress, _rate(run, progress))
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + value.item() * len(index) / len(rows)
+    for block in _blocks(run, torch.Generator().manual_seed(rng.initial_seed())):
+        for name, value in engine.run(block, rng).items():
+            sums[name] = sums.get(name, 0.0) + value / len(run.data.train)
         if not math.isfinite(sums["loss"]):
             break
     return sums
+
+
+def _blocks(run: Run, rng: torch.Generator) -> Iterator[Block]:
+    """Yield the training rows of one epoch in a new order, some steps at a time, in batches of equal size but for one row."""
+    rows = run.data.train
+    steps = math.ceil(len(rows) / run.plan.batch_size)
+    batches = torch.randperm(len(rows), generator=rng).tensor_split(
+        steps
+    )  # nearly equal, so that every row counts the same
+    together = max(1, BLOCK // (run.plan.batch_size * math.prod(rows.shape)))
+    for start in range(0, steps, together):
+        some = batches[start : start + together]
+        progress = [(run.epoch + step / steps) / run.plan.epochs for step in range(start, start + len(some))]
+        taken = gather(
+            rows, torch.cat(some), run.data.train_weight, run.data.cells, run.model, run.data.train_condition
+        )
+        yield Block(taken, [len(batch) for batch in some], progress, [_rate(run, share) for share in progress])
 
 
 class Judgement(NamedTuple):

@@ -131,4 +131,4 @@ def repeated(batch: Batch, k: int) -> Batch:
 def noise_for(batch: Batch, k: int, width: int, rng: torch.Generator) -> Tensor:
     """Draw (k, B, width) numbers of N(0, 1)."""
     x = batch.x
-    return torch.randn(k, len(x), width, generator=rng, dtype=x.dtype, device=x.device)
+    return torch.randn(k, len(x), width, generator=rng, dtype=torch.float32, device=x.device).to(x.dtype)

@@ -89,7 +89,7 @@ def pretrain(run: Run, share: float) -> list[History]:
         small = _alone(model, layer, shape, place == 0, is_code, run.seed)
         told = data if is_code else data._replace(train_condition=None, held_out_condition=None)
         plan = run.plan._replace(epochs=max(1, math.ceil(share * run.plan.epochs)))
-        history = train(Run(small, told, plan, run.seed + 1 + place))
+        history = train(Run(small, told, plan, run.seed + 1 + place, engine=run.engine))
         _take_over(model, layer, small, place == 0, is_code)
         histories.append(history)
         if history.stopped == "interrupted":

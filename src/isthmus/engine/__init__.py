@@ -1,1 +1,6 @@
-"""Engines: how one training step is computed. The eager autograd engine is the reference and serves every model."""
+"""Engines: how the steps of training are computed. The eager autograd engine is the reference and serves every model."""
+
+from isthmus.engine.eager import Eager, average, reference
+from isthmus.engine.engine import Block, Engine, Maker
+
+__all__ = ["Block", "Eager", "Engine", "Maker", "average", "reference"]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+ALIGNED = 16
+"""Flat parameters start at multiples of so many numbers: 64 bytes, one line of the cache."""
 
 
 class Adam:
@@ -30,31 +35,66 @@ class Adam:
         ]
         self.betas, self.eps = betas, eps
 
+    def flatten(self) -> dict[str, Tensor]:
+        """Lay parameters, gradients and moments of a group end to end, so that a step is one pass over one tensor.
+
+        The parameters become views. Returns the view of the gradient by parameter name; whoever writes there need not set
+        ``parameter.grad``.
+        """
+        for group in self.groups:
+            group.flatten()
+        return {n: g for group in self.groups for n, g in zip(group.names, group.gradients, strict=True)}
+
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """Move every parameter that has a gradient, then forget the gradients."""
         for group in self.groups:
+            if group.flat is not None:
+                self._move(learning_rate, group.weight_decay, *([tensor] for tensor in group.flat))
+                continue
             active = [i for i, p in enumerate(group.parameters) if p.grad is not None]
-            steps = [group.steps[i] for i in active]
             if active:
-                torch._foreach_add_(steps, 1.0)  # pyright: ignore[reportPrivateImportUsage] - the kernel reads the count only
-                torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage] - its public door is what costs the second
+                self._move(
+                    learning_rate,
+                    group.weight_decay,
                     [group.parameters[i] for i in active],
                     [p.grad for p in group.parameters if p.grad is not None],
                     [group.mean[i] for i in active],
                     [group.square[i] for i in active],
-                    [],
-                    steps,
-                    lr=learning_rate,
-                    beta1=self.betas[0],
-                    beta2=self.betas[1],
-                    weight_decay=group.weight_decay,
-                    eps=self.eps,
-                    amsgrad=False,
-                    maximize=False,
+                    [group.steps[i] for i in active],
                 )
             for parameter in group.parameters:
                 parameter.grad = None
+
+    def _move(
+        self,
+        learning_rate: float,
+        weight_decay: float,
+        parameters: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        mean: Sequence[Tensor],
+        square: Sequence[Tensor],
+        steps: Sequence[Tensor],
+    ) -> None:
+        if len(steps) == 1:
+            steps[0].add_(1.0)
+        else:
+            torch._foreach_add_(steps, 1.0)  # pyright: ignore[reportPrivateImportUsage] - the kernel reads the count only
+        torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage] - its public door is what costs the second
+            parameters,
+            gradients,
+            mean,
+            square,
+            [],
+            steps,
+            lr=learning_rate,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=weight_decay,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of the moments by parameter name."""
@@ -75,6 +115,16 @@ class Adam:
                 group.steps[i].copy_(state[f"{name}.steps"])
 
 
+class Flat(NamedTuple):
+    """What Adam reads and writes of one group, each laid end to end: (n,), and the count of its steps, ()."""
+
+    parameters: Tensor
+    gradients: Tensor
+    mean: Tensor
+    square: Tensor
+    steps: Tensor
+
+
 class _Group:
     """Parameters that share a weight decay, with their running moments."""
 
@@ -83,3 +133,28 @@ class _Group:
         self.mean = [torch.zeros_like(p) for p in parameters]
         self.square = [torch.zeros_like(p) for p in parameters]
         self.steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in parameters]
+        self.gradients: list[Tensor] = []
+        self.flat: Flat | None = None
+
+    @torch.no_grad()
+    def flatten(self) -> None:
+        if self.flat is not None or not self.parameters:
+            return
+        first = self.parameters[0]
+        ends = list(accumulate(-(-p.numel() // ALIGNED) * ALIGNED for p in self.parameters))
+        flat = Flat(*(first.new_zeros(ends[-1]) for _ in range(4)), self.steps[0])
+
+        def views(buffer: Tensor) -> list[Tensor]:
+            starts = [0, *ends[:-1]]
+            return [
+                buffer[start : start + p.numel()].view(p.shape)
+                for start, p in zip(starts, self.parameters, strict=True)
+            ]
+
+        for buffer, held in ((flat.parameters, self.parameters), (flat.mean, self.mean), (flat.square, self.square)):
+            for view, tensor in zip(views(buffer), held, strict=True):
+                view.copy_(tensor)
+                tensor.data = view
+        self.gradients = views(flat.gradients)
+        self.steps = [flat.steps] * len(self.parameters)
+        self.flat = flat

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from isthmus.engine.adam import Adam
+from isthmus.engine.engine import Block, Engine, Tally
 from isthmus.model import Model
 from isthmus.parts.step import Batch
 
 
-class Eager:
-    """One step: terms of the model -> weighted mean -> gradient -> Adam."""
+class Eager(Engine):
+    """Serves every model, on every device, in every precision."""
+
+    name: ClassVar[str] = "eager"
 
     def __init__(self, model: Model, optimizer: Adam) -> None:
         self.model, self.optimizer = model, optimizer
+
+    def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
+        tally = Tally()
+        for batch, progress, rate in block.steps():
+            means = self.step(batch, rng, progress, rate)
+            del means["loss"]  # the tally sums it up again
+            tally.add({name: mean * len(batch.x) for name, mean in means.items()})
+        return tally.sums()
 
     def step(self, batch: Batch, rng: torch.Generator, progress: float, learning_rate: float) -> dict[str, Tensor]:
         """Train on one batch; return the loss and its terms, each (), as they were before the step."""
@@ -39,3 +52,8 @@ def average(terms: dict[str, Tensor], weight: Tensor | None) -> dict[str, Tensor
         else:
             means[name] = (values * weight).mean()
     return {"loss": torch.stack(list(means.values())).sum()} | means
+
+
+def reference(model: Model, optimizer: Adam) -> tuple[Engine, str]:
+    """Return the eager engine, whatever the model."""
+    return Eager(model, optimizer), "it is the reference"

@@ -32,7 +32,8 @@ def level(value: Level, like: Tensor, progress: float, rng: torch.Generator) -> 
     shape = (len(like), *[1] * (like.dim() - 1))
     if isinstance(value, (tuple, list)):
         low, high = value
-        return low + (high - low) * torch.rand(shape, generator=rng, device=like.device, dtype=like.dtype)
+        drawn = torch.rand(shape, generator=rng, device=like.device, dtype=torch.float32).to(like.dtype)
+        return low + (high - low) * drawn
     return like.new_full(shape, value(progress) if isinstance(value, Ramp) else float(value))
 
 

@@ -102,8 +102,11 @@ def per_sample(values: Tensor) -> Tensor:
 
 
 def normal(like: Tensor, rng: torch.Generator | None) -> Tensor:
-    """Draw N(0, 1) of the shape and type of ``like`` from the generator given, never from the global one."""
-    return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=rng)
+    """Draw N(0, 1) of the shape and type of ``like`` from the generator given, never from the global one.
+
+    The numbers are those of float32 whatever the type, so that a model in float64 meets the same noise.
+    """
+    return torch.randn(like.shape, dtype=torch.float32, device=like.device, generator=rng).to(like.dtype)
 
 
 def frozen(module: nn.Module) -> Callable[..., Tensor]:

@@ -138,6 +138,6 @@ def unpack(packed: Tensor, n: int) -> Tensor:
 
 def _logistic(like: Tensor, rng: torch.Generator) -> Tensor:
     """Draw from the logistic distribution: the logarithm of the odds of a uniform number."""
-    u = torch.rand(like.shape, dtype=like.dtype, device=like.device, generator=rng)
+    u = torch.rand(like.shape, dtype=torch.float32, device=like.device, generator=rng).to(like.dtype)
     smallest = torch.finfo(like.dtype).eps
     return torch.logit(u, eps=smallest)

@@ -30,6 +30,10 @@ class MMD(Penalty):
     kernel: str = "imq"
     scale: float = 1.0
 
+    @property
+    def of_code_only(self) -> bool:
+        return True
+
     def __call__(self, step: Step) -> Tensor:
         if self.kernel not in ("imq", "rbf"):
             raise SettingError(f"MMD(kernel={self.kernel!r}) is not known; use 'imq' or 'rbf'.")
@@ -63,6 +67,10 @@ class TotalCorrelation(Penalty):
     """
 
     weight: float = 3.0
+
+    @property
+    def of_code_only(self) -> bool:
+        return True
 
     def __call__(self, step: Step) -> Tensor:
         posterior = step.code.posterior

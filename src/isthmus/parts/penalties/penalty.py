@@ -17,6 +17,11 @@ class Penalty(Part, ABC):
     A penalty that a step cannot serve (no posterior, no image) says so in a SettingError: no term vanishes in silence.
     """
 
+    @property
+    def of_code_only(self) -> bool:
+        """Does it look at the batch and its code, and neither at the networks nor at what they rebuild?"""
+        return False
+
     @abstractmethod
     def __call__(self, step: Step) -> Tensor: ...
 

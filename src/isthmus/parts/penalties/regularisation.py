@@ -18,6 +18,10 @@ class CodeNorm(Penalty):
 
     weight: float = 1e-2
 
+    @property
+    def of_code_only(self) -> bool:
+        return True
+
     def __call__(self, step: Step) -> Tensor:
         return self.weight * 0.5 * per_sample(step.code.z.square())
 

@@ -23,6 +23,10 @@ class L1(Penalty):
     weight: float = 1e-3
     layers: Literal["code", "hidden", "all"] = "code"
 
+    @property
+    def of_code_only(self) -> bool:
+        return self.layers == "code"
+
     def __call__(self, step: Step) -> Tensor:
         if self.layers not in ("code", "hidden", "all"):
             raise SettingError(f"L1(layers={self.layers!r}) is not known; use 'code', 'hidden' or 'all'.")
@@ -46,6 +50,10 @@ class KLSparsity(Penalty):
 
     weight: float = 0.3
     rate: float = 0.05
+
+    @property
+    def of_code_only(self) -> bool:
+        return True
 
     def __call__(self, step: Step) -> Tensor:
         if not 0 < self.rate < 1:

@@ -1,0 +1,221 @@
+"""The dense engine: the backward pass of fully connected models, written by hand.
+
+Autograd and the optimiser's bookkeeping are most of the time of a small step. Here every kernel of a step is bound to its
+buffers once, gradients are written where Adam reads them, and what is no layer - the reconstruction, the bottleneck - has its
+gradient in closed form or, where it is rare, from a small autograd graph of its own.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from isthmus.designs import Composed
+from isthmus.engine import products
+from isthmus.engine.adam import Adam
+from isthmus.engine.codes import waist_of
+from isthmus.engine.engine import Block, Engine, Tally
+from isthmus.engine.layers import Layer, chain, specs_of
+from isthmus.engine.losses import Target, record_of
+from isthmus.engine.tape import Tape
+from isthmus.engine.weights import Weights
+from isthmus.model import Model
+from isthmus.parts.bottlenecks import Auxiliary
+from isthmus.parts.principal import centre
+from isthmus.parts.step import Batch
+
+aten = torch.ops.aten
+
+
+class Dense(Engine):
+    """Serves models of dense layers whose penalties look at the code only, on the CPU."""
+
+    name: ClassVar[str] = "dense"
+
+    def __init__(self, model: Model, optimizer: Adam) -> None:
+        assert isinstance(model, Composed), "refuses() was asked first"
+        self.model, self.weights = model, Weights(model, optimizer)
+        self._programs: dict[tuple[int, bool, bool], Program] = {}
+
+    @staticmethod
+    def refuses(model: Model) -> str:
+        """Say why this engine cannot compute a model; "" when it can."""
+        if type(model) is not Composed:
+            return "its parts are joined in a way of their own"
+        if next(model.parameters()).device.type != "cpu":
+            return "it is not on the CPU"
+        if specs_of(chain(model.encoder.body)) is None or not specs_of(chain(model.decoder.body)):
+            return "its network is not made of plain dense layers"
+        if model.blueprint.condition_width:
+            return "it is told a condition"
+        if model.decoder.gate is not None:
+            return "its shortcut has a gate"
+        if isinstance(model.parts.bottleneck, Auxiliary):
+            return f"{type(model.parts.bottleneck).__name__} asks for more than the code"
+        curious = [type(penalty).__name__ for penalty in model.parts.penalties if not penalty.of_code_only]
+        return f"{curious[0]} asks for more than the code" if curious else ""
+
+    def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
+        model, tally, start = self.model, Tally(), 0
+        with torch.inference_mode():
+            # without corruptions the encoder's input is known for the whole block at once
+            ready = None if model.parts.corruptions else Inputs.of(model, block.rows)
+            for batch, progress, rate in block.steps():
+                stop = start + len(batch.x)
+                if ready is None:
+                    inputs = Inputs.of(model, model.corrupted(batch, rng, progress))
+                else:
+                    inputs = Inputs(*(None if all_ is None else all_[start:stop] for all_ in ready))
+                tally.add(self._program(batch).play(inputs, batch, rng, progress))
+                self.weights.step(rate)
+                model.after_step(rng)
+                start = stop
+        return tally.sums()
+
+    def _program(self, batch: Batch) -> Program:
+        key = len(batch.x), batch.observed is not None, batch.weight is not None
+        if key not in self._programs:
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+            ):  # its buffers outlive the block, and autograd may read them
+                self._programs[key] = Program(self.model, batch, self.weights)
+        return self._programs[key]
+
+
+class Inputs(NamedTuple):
+    """What enters the encoder."""
+
+    network: Tensor
+    """(B, d) what its layers see."""
+    straight: Tensor | None
+    """(B, d) what the linear shortcut sees, where there is one."""
+
+    @classmethod
+    def of(cls, model: Composed, seen: Batch) -> Inputs:
+        encoder = model.encoder
+        x = seen.x.clamp(min=0).log1p() if encoder.counts else seen.x
+        x = centre(x, seen.observed, encoder.mean)
+        if encoder.shortcut is None:
+            return cls(x.flatten(1), None)
+        return cls(x.clamp(-encoder.reach, encoder.reach).flatten(1), x.flatten(1))
+
+
+class Program:
+    """One step for batches of one form, on a tape: forward, backward, gradients in place."""
+
+    def __init__(self, model: Composed, like: Batch, weights: Weights) -> None:
+        rows, d = like.x.flatten(1).shape
+        self.tape = tape = Tape(rows, like.x.dtype)
+        self.batch = Batch(*(None if values is None else torch.empty_like(values) for values in like))._replace(
+            cells=like.cells
+        )
+        has_shortcut = model.encoder.shortcut is not None
+        self.inputs = Inputs(tape.empty(d), tape.empty(d) if has_shortcut else None)
+        self.target, self.waist = self._target(), waist_of(model, weights)
+        encoder = [Layer(spec, weights) for spec in specs_of([*chain(model.encoder.body), *self.waist.layers]) or []]
+        decoder = [Layer(spec, weights) for spec in specs_of(chain(model.decoder.body)) or []]
+        shortcut = Shortcut(model, weights) if has_shortcut else None
+        record = record_of(model.parts.reconstruction, model.layout, model.scale, weights)
+
+        h = self.inputs.network
+        for layer in encoder:
+            h = layer.forward(tape, h)
+        z = self.waist.forward(tape, h, shortcut and shortcut.encode(tape, self.inputs.straight), self.target)
+        x_hat = z if shortcut is None else shortcut.within_reach(tape, z)
+        for layer in decoder:
+            x_hat = layer.forward(tape, x_hat)
+        if shortcut is not None:
+            x_hat = shortcut.decode(tape, x_hat)
+        elif decoder[-1].slope is not None or decoder[-1].dropout:  # the loss overwrites what this layer still needs
+            x_hat, source = torch.empty_like(x_hat), x_hat
+            tape(x_hat.copy_, source)
+
+        d_out = record(tape, x_hat, self.target)
+        d_straight = shortcut and shortcut.backward_decode(tape, d_out)
+        for layer in reversed(decoder):
+            d_out = layer.backward(tape, d_out)
+        d_z = d_out if shortcut is None else shortcut.join(tape, d_out, d_straight)
+        d_h, d_straight = self.waist.backward(tape, d_z)
+        if shortcut is not None:
+            shortcut.backward_encode(tape, d_straight)
+        for layer in reversed(encoder):
+            d_h = layer.backward(tape, d_h, onwards=layer is not encoder[0])
+
+    def play(self, inputs: Inputs, batch: Batch, rng: torch.Generator, progress: float) -> dict[str, Tensor]:
+        """Write every gradient; return the terms, each summed over the batch, ()."""
+        for here, given in zip((*self.inputs, *self.batch), (*inputs, *batch), strict=True):
+            if here is not None and here is not batch.cells:
+                here.copy_(given)
+        if self.target.gaps is not None:
+            torch.logical_not(self.batch.observed.flatten(1), out=self.target.gaps)
+        self.tape.rng, self.tape.progress = rng, progress
+        self.tape.play()
+        totals = {"reconstruction": self.target.total} | self.waist.totals
+        return {name: total.clone() for name, total in totals.items()}
+
+    def _target(self) -> Target:
+        batch = self.batch
+        return Target(
+            batch,
+            batch.x.flatten(1),
+            None if batch.observed is None else torch.empty_like(batch.observed.flatten(1)),
+            None if batch.weight is None else batch.weight[:, None],
+            self.tape.number(),
+        )
+
+
+class Shortcut:
+    """The linear way past both networks: z += E x, x_hat += gain (D z + mean - offset); the decoder sees z cut at its reach."""
+
+    def __init__(self, model: Composed, weights: Weights) -> None:
+        encoder, decoder = model.encoder, model.decoder
+        assert encoder.shortcut is not None, "both sides carry the shortcut together"
+        assert decoder.shortcut is not None, "both sides carry the shortcut together"
+        self.e, self.d = weights.value[encoder.shortcut], weights.value[decoder.shortcut]
+        self.d_e, self.d_d = weights.gradient[encoder.shortcut], weights.gradient[decoder.shortcut]
+        self.reach = float(decoder.reach)
+        self.gain = None if bool((decoder.gain == 1).all()) else decoder.gain
+        self.constant = decoder.gain * (decoder.mean - decoder.offset)
+
+    def encode(self, tape: Tape, x: Tensor | None) -> Tensor:
+        assert x is not None, "inputs of a model with a shortcut hold the straight ones"
+        self.x, straight = x, tape.empty(len(self.e))
+        products.forward(tape, x, self.e, None, straight)
+        return straight
+
+    def within_reach(self, tape: Tape, z: Tensor) -> Tensor:
+        self.z, cut = z, torch.empty_like(z)
+        tape(torch.clamp, z, -self.reach, self.reach, out=cut)
+        return cut
+
+    def decode(self, tape: Tape, x_hat: Tensor) -> Tensor:
+        straight = torch.empty_like(x_hat)
+        products.forward(tape, self.z, self.d, None, straight)
+        if self.gain is not None:
+            tape(straight.mul_, self.gain)
+        tape(straight.add_, self.constant)
+        tape(straight.add_, x_hat)
+        return straight
+
+    def backward_decode(self, tape: Tape, d: Tensor) -> Tensor:
+        """Record what the linear way takes of the gradient; return the buffer of what z gets, (B, k)."""
+        if self.gain is not None:
+            d, source = torch.empty_like(d), d
+            tape(torch.mul, source, self.gain, out=d)
+        products.weight_gradient(tape, d, self.z, self.d_d)
+        d_z = torch.empty_like(self.z)
+        products.input_gradient(tape, d, self.d, d_z)
+        return d_z
+
+    def join(self, tape: Tape, d: Tensor, d_straight: Tensor | None) -> Tensor:
+        """Record the sum of what the network and the linear way give z."""
+        assert d_straight is not None, "backward_decode came first"
+        tape(aten.hardtanh_backward.grad_input, d, self.z, -self.reach, self.reach, grad_input=d)
+        tape(d.add_, d_straight)
+        return d
+
+    def backward_encode(self, tape: Tape, d: Tensor) -> None:
+        products.weight_gradient(tape, d, self.x, self.d_e)

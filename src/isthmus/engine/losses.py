@@ -1,0 +1,173 @@
+"""Reconstructions with their gradient: closed forms of the common ones, autograd of the part itself for every other.
+
+``record(tape, loss, x_hat, target) -> d`` records the total of a batch into ``target.total`` and returns the buffer of the
+gradient of its mean by x_hat, (B, d); x_hat is overwritten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.engine.eager import average
+from isthmus.engine.tape import Tape
+from isthmus.engine.weights import Weights
+from isthmus.layout import Layout
+from isthmus.parts.reconstructions import Bernoulli, Huber, Normal, Reconstruction, SquaredError
+from isthmus.parts.reconstructions.likelihoods import LogVariance
+from isthmus.parts.step import Batch
+
+
+class Target(NamedTuple):
+    """What x_hat is compared with, in buffers, and where the outcome goes."""
+
+    batch: Batch
+    """The clean samples, which gaps and weights they have."""
+    x: Tensor
+    """(B, d) the same samples, flat."""
+    gaps: Tensor | None
+    """(B, d) bool: which numbers are not known."""
+    weight: Tensor | None
+    """(B, 1)"""
+    total: Tensor
+    """() the sum over the batch of weight * error."""
+
+
+Record: TypeAlias = Callable[[Tape, Tensor, Target], Tensor]
+
+
+def squares(tape: Tape, x_hat: Tensor, target: Target) -> Tensor:
+    """Record sum (x_hat - x)^2; its gradient is 2 (x_hat - x)."""
+    r, weighted = _residual(tape, x_hat, target)
+    tape(torch.dot, r.view(-1), weighted.view(-1), out=target.total)
+    tape(weighted.mul_, 2 / tape.rows)
+    return weighted
+
+
+def huber(delta: float) -> Record:
+    """With c = clip(r, -delta, delta) for r = x_hat - x, the error is c (r - c / 2) and its gradient is c (Huber 1964)."""
+
+    def record(tape: Tape, x_hat: Tensor, target: Target) -> Tensor:
+        tape(x_hat.sub_, target.x)
+        _fill_gaps(tape, x_hat, target)
+        c = torch.empty_like(x_hat)
+        tape(torch.clamp, x_hat, -delta, delta, out=c)
+        tape(x_hat.sub_, c, alpha=0.5)
+        _weigh(tape, c, target)
+        tape(torch.dot, x_hat.view(-1), c.view(-1), out=target.total)
+        tape(c.mul_, 1 / tape.rows)
+        return c
+
+    return record
+
+
+def log_loss(tape: Tape, x_hat: Tensor, target: Target) -> Tensor:
+    """-log p(x) of x in [0, 1] under s = sigmoid(x_hat): log(1 + e^x_hat) - x x_hat, with the gradient s - x."""
+    inside, cells, over = (torch.empty_like(x_hat) for _ in range(3))
+    tape(torch.clamp, target.x, 0.0, 1.0, out=inside)
+    tape(torch.ops.aten.softplus.out, x_hat, out=cells)
+    tape(cells.addcmul_, inside, x_hat, value=-1.0)
+    tape(torch.sub, target.x, inside, out=over)  # what lies outside counts as an error of its own
+    tape(cells.addcmul_, over, over)
+    _fill_gaps(tape, cells, target)
+    _weigh(tape, cells, target)
+    tape(torch.sum, cells.view(-1), 0, out=target.total)
+    tape(torch.sigmoid_, x_hat)
+    tape(x_hat.sub_, inside)
+    _fill_gaps(tape, x_hat, target)
+    _weigh(tape, x_hat, target)
+    tape(x_hat.mul_, 1 / tape.rows)
+    return x_hat
+
+
+def normal(scale: LogVariance, gradient: Tensor) -> Record:
+    """-log N(x; x_hat, v) with one learned log v: half of r^2 / v + log v + log 2 pi (Rybkin 2021)."""
+
+    def record(tape: Tape, x_hat: Tensor, target: Target) -> Tensor:
+        r, weighted = _residual(tape, x_hat, target)
+        squared = tape.number()
+
+        def conclude() -> None:
+            log_var = scale().detach()
+            count, precision = _count(r, target), torch.exp(-log_var)
+            total = squared * precision
+            # the clamp of the log variance lets no gradient through below its floor
+            gradient.copy_((count - total) * (0.5 / tape.rows) * (scale.log_var >= log_var))
+            target.total.copy_(((log_var + math.log(2 * math.pi)) * count + total)[0] * 0.5)
+            weighted.mul_(precision / tape.rows)
+
+        tape(torch.dot, r.view(-1), weighted.view(-1), out=squared)
+        tape(conclude)
+        return weighted
+
+    return record
+
+
+def any_loss(part: Reconstruction, layout: Layout, scale: nn.Module | None, weights: Weights) -> Record:
+    """Whatever the part computes, by its own autograd."""
+    parameters = [] if scale is None else list(scale.parameters())
+
+    def record(tape: Tape, x_hat: Tensor, target: Target) -> Tensor:
+        d = torch.empty_like(x_hat)
+
+        def judge() -> None:
+            with torch.inference_mode(False), torch.enable_grad():
+                leaf = x_hat.detach().clone().requires_grad_()
+                error = part(leaf.view_as(target.batch.x), target.batch, layout, scale)
+                mean = average({"loss": error}, target.batch.weight)["loss"]
+                found = torch.autograd.grad(mean, [leaf, *parameters], allow_unused=True)
+            target.total.copy_(mean.detach() * tape.rows)
+            for place, gradient in zip([d, *(weights.gradient[p] for p in parameters)], found, strict=True):
+                place.zero_() if gradient is None else place.copy_(gradient)
+
+        tape(judge)
+        return d
+
+    return record
+
+
+def record_of(part: Reconstruction, layout: Layout, scale: nn.Module | None, weights: Weights) -> Record:
+    """Return the closed form of a reconstruction, or its own autograd."""
+    if type(part) is SquaredError:
+        return squares
+    if type(part) is Huber:
+        return huber(part.delta)
+    if type(part) is Bernoulli:
+        return log_loss
+    if type(part) is Normal and isinstance(scale, LogVariance):
+        return normal(scale, weights.gradient[scale.log_var])
+    return any_loss(part, layout, scale, weights)
+
+
+def _residual(tape: Tape, x_hat: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    """Record r = x_hat - x at what is known, and weight * r; return both buffers, (B, d)."""
+    tape(x_hat.sub_, target.x)
+    _fill_gaps(tape, x_hat, target)
+    if target.weight is None:
+        return x_hat, x_hat
+    weighted = torch.empty_like(x_hat)
+    tape(torch.mul, x_hat, target.weight, out=weighted)
+    return x_hat, weighted
+
+
+def _fill_gaps(tape: Tape, values: Tensor, target: Target) -> None:
+    # filled, not multiplied: a gap may hold anything, and 0 * nan is nan
+    if target.gaps is not None:
+        tape(values.masked_fill_, target.gaps, 0.0)
+
+
+def _weigh(tape: Tape, values: Tensor, target: Target) -> None:
+    if target.weight is not None:
+        tape(values.mul_, target.weight)
+
+
+def _count(r: Tensor, target: Target) -> Tensor | float:
+    """Return how many numbers are known, each times the weight of its sample."""
+    if target.gaps is None:
+        return r.numel() if target.weight is None else target.weight.sum() * r.shape[1]
+    known = (~target.gaps).sum(1, keepdim=True)
+    return (known if target.weight is None else known * target.weight).sum()

@@ -1,0 +1,66 @@
+"""The three matrix products of a linear layer, each by the library that is faster at its shape on this processor."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from isthmus.engine.tape import Tape
+
+LARGE = 4e7
+"""Floating-point operations from which oneDNN beats the BLAS of torch on an AMD processor with AVX-512
+(``python benchmarks/products.py``): below, what a call costs weighs more than what it gains."""
+
+
+def forward(tape: Tape, x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    """Record out = x W^T + b, for x (B, inside), W (outside, inside), out (B, outside)."""
+    if wants_onednn(tape.rows, weight):
+        tape(_pointwise, x, weight, bias, out)
+    elif bias is None:
+        tape(torch.mm, x, weight.t(), out=out)
+    else:
+        tape(torch.addmm, bias, x, weight.t(), out=out)
+
+
+def weight_gradient(tape: Tape, d: Tensor, x: Tensor, out: Tensor) -> None:
+    """Record out = d^T x, for the gradient d (B, outside) of what x (B, inside) became."""
+    if wants_onednn(tape.rows, out):
+        tape(_pointwise, d.t(), x.t(), None, out)
+    else:
+        tape(torch.mm, d.t(), x, out=out)
+
+
+def input_gradient(tape: Tape, d: Tensor, weight: Tensor, out: Tensor) -> None:
+    """Record out = d W, (B, inside)."""
+    if wants_onednn(tape.rows, weight):
+        tape(_pointwise, d, weight.t(), None, out)
+    else:
+        tape(torch.mm, d, weight, out=out)
+
+
+def wants_onednn(rows: int, weight: Tensor) -> bool:
+    """Say who multiplies: a function of shape, type and processor. bfloat16 goes to oneDNN whoever is asked."""
+    return weight.dtype == torch.float32 and 2.0 * rows * weight.numel() >= LARGE and blas_is_slow()
+
+
+@cache
+def blas_is_slow() -> bool:
+    """MKL takes the narrower AVX2 path on processors that are not Intel's, whatever they can."""
+    has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return has_avx512 and torch.backends.mkldnn.is_available() and _is_amd()
+
+
+def _is_amd() -> bool:
+    if sys.platform == "linux":
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    import platform
+
+    return "AuthenticAMD" in platform.processor()
+
+
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    out.copy_(torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))

@@ -1,0 +1,164 @@
+"""Every engine computes what the eager one does: the same losses, term by term, and the same weights in the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import isthmus as ist
+from isthmus.catalogue import VARIANTS, Entry
+from isthmus.engine import Maker, reference
+from isthmus.engine.choice import maker
+from isthmus.engine.dense import Dense
+from isthmus.errors import SettingError
+from isthmus.training import train
+from samples import data_for, gappy
+
+TOLERANCE = 1e-5
+"""How far a float32 engine may be from the float64 trajectory, relative to the loss, over an epoch."""
+FLAT = [entry for entry in VARIANTS if entry.inputs in ("any", "counts", "labels")]
+
+
+def begun(ae: ist.Autoencoder, X: Any, y: Any = None, weight: Any = None) -> Any:
+    """Return the run of a fit before its first step, from a copy of the estimator."""
+    from isthmus.inputs import check_weight
+
+    ae = ae.__class__(**ae.get_params(deep=False))
+    rows, told = ae._learn_codec(X, y)
+    weights = check_weight(weight, len(rows))
+    train_index, held_out = ae._split(rows, np.arange(len(rows)))
+    return ae._start(rows, train_index, held_out, weights, told)
+
+
+def trained(ae: ist.Autoencoder, engine: Maker, X: Any, y: Any = None, weight: Any = None, dtype=torch.float32) -> Any:
+    """Return the run of one epoch by an engine; its best weights are not taken back."""
+    run = begun(ae, X, y, weight)
+    run.model.to(dtype)
+    run.optimizer.__init__(run.model.named_parameters(), run.plan.weight_decay)
+    run.engine = engine
+    train(run)
+    return run
+
+
+def agree(ae: ist.Autoencoder, X: Any, y: Any = None, weight: Any = None, engine: str = "dense") -> None:
+    """Hold one epoch of an engine against the eager one, both in float64: the same mathematics."""
+    fast = trained(ae, maker(engine), X, y, weight, torch.float64)
+    exact = trained(ae, reference, X, y, weight, torch.float64)
+    assert fast.history.engine == engine
+    close(fast, exact, 1e-10)
+
+
+def close(fast: Any, exact: Any, tolerance: float) -> None:
+    """Compare every term of an epoch, on training and held-out rows, relative to the loss."""
+    for rows in ("train", "held_out"):
+        said, known = (run.history.epochs[0][rows] for run in (fast, exact))
+        assert (said is None) == (known is None)
+        for term, value in (known or {}).items():
+            assert said[term] == pytest.approx(value, abs=tolerance * abs(known["loss"])), f"{rows} {term}"
+
+
+def small(name: str, **settings: Any) -> ist.Autoencoder:
+    own = {"max_epochs": 1, "batch_size": 48, "random_state": 0, "verbose": False, "early_stopping": False}
+    return ist.variant(name, **(own | settings))
+
+
+@pytest.mark.parametrize("entry", FLAT, ids=lambda entry: entry.name)
+def test_a_variant_the_engine_claims_walks_the_eager_path(entry: Entry) -> None:
+    X, y = data_for(entry.inputs)
+    ae = small(entry.name)
+    refusal = Dense.refuses(begun(ae, X, y).model)
+    if refusal:
+        pytest.skip(refusal)
+    agree(ae, X, y)
+    close(trained(ae, maker("dense"), X, y), trained(ae, reference, X, y, dtype=torch.float64), TOLERANCE)
+
+
+def mlp(**settings: Any) -> ist.Autoencoder:
+    own = {"network": ist.MLP(hidden=(24, 12)), "max_epochs": 1, "batch_size": 48, "random_state": 0, "verbose": False}
+    return ist.Autoencoder(**(own | settings))
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("output", ["identity", "sigmoid"])
+def test_every_activation_has_its_derivative(activation: str, output: str) -> None:
+    network = ist.MLP(hidden=(24, 12), activation=activation, output_activation=output)
+    agree(mlp(network=network, shortcut=output == "identity"), *data_for("any"))
+
+
+@pytest.mark.parametrize("is_weighted", [False, True], ids=["even", "weighted"])
+@pytest.mark.parametrize("has_gaps", [False, True], ids=["full", "gappy"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"reconstruction": "huber", "penalties": [ist.L1(0.01), ist.L1(0.02)]},
+        {"reconstruction": "absolute_error", "shortcut": False},
+        {"reconstruction": "bernoulli", "scale": "range", "bottleneck": ist.Plain("sigmoid")},
+        {"bottleneck": ist.Gaussian(beta=0.5, warm_up=0.5)},
+        {"bottleneck": ist.Gaussian(free_bits=0.1), "penalties": ist.TotalCorrelation(2.0)},
+        {
+            "network": ist.MLP(hidden=(24, 12), dropout=0.3),
+            "corruptions": [ist.GaussianNoise((0.1, 0.4)), ist.Swap(0.2)],
+        },
+        {"network": ist.MLP(hidden=(24,), tied=True), "weight_decay": 0.1, "shortcut": False},
+    ],
+    ids=["plain", "huber", "absolute", "bernoulli", "gaussian", "free_bits", "noisy", "tied"],
+)
+def test_gaps_and_weights_enter_every_engine_alike(settings: dict, has_gaps: bool, is_weighted: bool) -> None:
+    X, _ = data_for("any")
+    weight = np.random.default_rng(2).random(len(X)) + 0.5 if is_weighted else None
+    agree(mlp(**settings), gappy(X) if has_gaps else X, weight=weight)
+
+
+def test_a_mixed_table_is_the_same_step() -> None:
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    n = 200
+    frame = pd.DataFrame(
+        {
+            "size": np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)),
+            "colour": rng.choice(["red", "green", None], size=n),
+            "sold": rng.random(n) < 0.3,
+        }
+    )
+    for bottleneck in ("plain", "gaussian"):
+        agree(mlp(bottleneck=bottleneck, corruptions=ist.Masking(0.2)), frame)
+
+
+def test_images_and_series_are_flat_to_a_dense_network() -> None:
+    agree(mlp(), load_digits().images[:150])
+    agree(mlp(), data_for("series")[0])
+
+
+def test_an_engine_that_cannot_compute_a_model_says_why() -> None:
+    ae = mlp(engine="dense", penalties=ist.Contractive())
+    with pytest.raises(
+        SettingError, match="engine='dense' cannot compute this model: Contractive asks for more than the code"
+    ):
+        ae.fit(data_for("any")[0])
+    with pytest.raises(SettingError, match="engine='warp' is not known; use 'auto', 'eager'"):
+        mlp(engine="warp").fit(data_for("any")[0])
+
+
+def test_the_history_tells_who_computed_and_why_not_a_faster_one() -> None:
+    X, _ = data_for("any")
+    assert (mlp().fit(X).history_.engine, mlp().fit(X).history_.engine_note) == ("dense", "")
+    ae = mlp(penalties=ist.Contractive()).fit(X)
+    assert (ae.history_.engine, ae.history_.engine_note) == ("eager", "Contractive asks for more than the code")
+
+
+def test_weights_are_views_of_one_flat_buffer_and_still_save_load_and_copy(tmp_path) -> None:
+    import copy
+
+    X, _ = data_for("any")
+    ae = mlp(max_epochs=3, engine="dense").fit(X)
+    starts = {p.untyped_storage().data_ptr() for p in ae.model_.parameters()}
+    assert len(starts) == 1
+    ae.save(str(tmp_path / "model"))
+    for other in (ist.load(str(tmp_path / "model")), copy.deepcopy(ae)):
+        assert np.array_equal(other.transform(X), ae.transform(X))
