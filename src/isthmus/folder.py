@@ -98,7 +98,7 @@ def to_saved(autoencoder: Any) -> Saved:
         "floor": None if autoencoder.floor_ is None else autoencoder.floor_._asdict(),
         "principal_total": principal.total,
         "n_iter": autoencoder.n_iter_,
-        "training": {name: record[name] for name in ("best_epoch", "stopped", "events", "engine")},
+        "training": {name: record[name] for name in ("best_epoch", "stopped", "events", "engine", "engine_note")},
     }
     codec = autoencoder.codec_
     return Saved(

@@ -70,11 +70,11 @@ class Adam:
         self,
         learning_rate: float,
         weight_decay: float,
-        parameters: Sequence[Tensor],
-        gradients: Sequence[Tensor],
-        mean: Sequence[Tensor],
-        square: Sequence[Tensor],
-        steps: Sequence[Tensor],
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        mean: list[Tensor],
+        square: list[Tensor],
+        steps: list[Tensor],
     ) -> None:
         if len(steps) == 1:
             steps[0].add_(1.0)
@@ -129,7 +129,8 @@ class _Group:
     """Parameters that share a weight decay, with their running moments."""
 
     def __init__(self, names: list[str], parameters: list[nn.Parameter], weight_decay: float) -> None:
-        self.names, self.parameters, self.weight_decay = names, parameters, weight_decay
+        self.names, self.weight_decay = names, weight_decay
+        self.parameters: list[Tensor] = [*parameters]
         self.mean = [torch.zeros_like(p) for p in parameters]
         self.square = [torch.zeros_like(p) for p in parameters]
         self.steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in parameters]
@@ -142,7 +143,8 @@ class _Group:
             return
         first = self.parameters[0]
         ends = list(accumulate(-(-p.numel() // ALIGNED) * ALIGNED for p in self.parameters))
-        flat = Flat(*(first.new_zeros(ends[-1]) for _ in range(4)), self.steps[0])
+        parameters, gradients, mean, square = (first.new_zeros(ends[-1]) for _ in range(4))
+        flat = Flat(parameters, gradients, mean, square, self.steps[0])
 
         def views(buffer: Tensor) -> list[Tensor]:
             starts = [0, *ends[:-1]]
@@ -151,7 +153,12 @@ class _Group:
                 for start, p in zip(starts, self.parameters, strict=True)
             ]
 
-        for buffer, held in ((flat.parameters, self.parameters), (flat.mean, self.mean), (flat.square, self.square)):
+        kept: tuple[tuple[Tensor, Sequence[Tensor]], ...] = (
+            (flat.parameters, self.parameters),
+            (flat.mean, self.mean),
+            (flat.square, self.square),
+        )
+        for buffer, held in kept:
             for view, tensor in zip(views(buffer), held, strict=True):
                 view.copy_(tensor)
                 tensor.data = view

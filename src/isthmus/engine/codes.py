@@ -140,6 +140,8 @@ class AnyWaist(Waist):
         self.parameters = list(self.head.parameters())
         self.gradients = [weights.gradient[parameter] for parameter in self.parameters]
         self.width = model.z_shape[0]
+        self.leaves: list[Tensor] = []
+        self.outputs: list[Tensor] = []
 
     def forward(self, tape: Tape, h: Tensor, straight: Tensor | None, target: Target) -> Tensor:
         self.h_width, z = h.shape[1], tape.empty(self.width)

@@ -67,7 +67,7 @@ class Dense(Engine):
                 if ready is None:
                     inputs = Inputs.of(model, model.corrupted(batch, rng, progress))
                 else:
-                    inputs = Inputs(*(None if all_ is None else all_[start:stop] for all_ in ready))
+                    inputs = ready.part(start, stop)
                 tally.add(self._program(batch).play(inputs, batch, rng, progress))
                 self.weights.step(rate)
                 model.after_step(rng)
@@ -102,6 +102,10 @@ class Inputs(NamedTuple):
             return cls(x.flatten(1), None)
         return cls(x.clamp(-encoder.reach, encoder.reach).flatten(1), x.flatten(1))
 
+    def part(self, start: int, stop: int) -> Inputs:
+        """Return some rows, as views."""
+        return Inputs(self.network[start:stop], None if self.straight is None else self.straight[start:stop])
+
 
 class Program:
     """One step for batches of one form, on a tape: forward, backward, gradients in place."""
@@ -109,9 +113,7 @@ class Program:
     def __init__(self, model: Composed, like: Batch, weights: Weights) -> None:
         rows, d = like.x.flatten(1).shape
         self.tape = tape = Tape(rows, like.x.dtype)
-        self.batch = Batch(*(None if values is None else torch.empty_like(values) for values in like))._replace(
-            cells=like.cells
-        )
+        self.batch = Batch(torch.empty_like(like.x), _empty(like.observed), like.cells, _empty(like.weight))
         has_shortcut = model.encoder.shortcut is not None
         self.inputs = Inputs(tape.empty(d), tape.empty(d) if has_shortcut else None)
         self.target, self.waist = self._target(), waist_of(model, weights)
@@ -146,14 +148,21 @@ class Program:
 
     def play(self, inputs: Inputs, batch: Batch, rng: torch.Generator, progress: float) -> dict[str, Tensor]:
         """Write every gradient; return the terms, each summed over the batch, ()."""
-        for here, given in zip((*self.inputs, *self.batch), (*inputs, *batch), strict=True):
-            if here is not None and here is not batch.cells:
+        mine, target = self.batch, self.target
+        for here, given in (
+            (self.inputs.network, inputs.network),
+            (self.inputs.straight, inputs.straight),
+            (mine.x, batch.x),
+            (mine.observed, batch.observed),
+            (mine.weight, batch.weight),
+        ):
+            if here is not None and given is not None:
                 here.copy_(given)
-        if self.target.gaps is not None:
-            torch.logical_not(self.batch.observed.flatten(1), out=self.target.gaps)
+        if target.gaps is not None and mine.observed is not None:
+            torch.logical_not(mine.observed.flatten(1), out=target.gaps)
         self.tape.rng, self.tape.progress = rng, progress
         self.tape.play()
-        totals = {"reconstruction": self.target.total} | self.waist.totals
+        totals = {"reconstruction": target.total} | self.waist.totals
         return {name: total.clone() for name, total in totals.items()}
 
     def _target(self) -> Target:
@@ -161,7 +170,7 @@ class Program:
         return Target(
             batch,
             batch.x.flatten(1),
-            None if batch.observed is None else torch.empty_like(batch.observed.flatten(1)),
+            None if batch.observed is None else torch.empty_like(batch.observed).flatten(1),
             None if batch.weight is None else batch.weight[:, None],
             self.tape.number(),
         )
@@ -219,3 +228,7 @@ class Shortcut:
 
     def backward_encode(self, tape: Tape, d: Tensor) -> None:
         products.weight_gradient(tape, d, self.x, self.d_e)
+
+
+def _empty(like: Tensor | None) -> Tensor | None:
+    return None if like is None else torch.empty_like(like)

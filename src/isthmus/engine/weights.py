@@ -16,11 +16,11 @@ class Weights:
         self.optimizer = optimizer
         named = dict(model.named_parameters())
         gradients = optimizer.flatten()
-        self.value: dict[nn.Parameter, Tensor] = {named[name]: named[name].detach() for name in gradients}
-        self.gradient: dict[nn.Parameter, Tensor] = {named[name]: view for name, view in gradients.items()}
-        self._uses = Counter(parameter for _, parameter in model.named_parameters(remove_duplicate=False))
+        self.value: dict[Tensor, Tensor] = {named[name]: named[name].detach() for name in gradients}
+        self.gradient: dict[Tensor, Tensor] = {named[name]: view for name, view in gradients.items()}
+        self._uses = Counter[Tensor](parameter for _, parameter in model.named_parameters(remove_duplicate=False))
 
-    def is_shared(self, parameter: nn.Parameter) -> bool:
+    def is_shared(self, parameter: Tensor) -> bool:
         """Do two layers go through this parameter?"""
         return self._uses[parameter] > 1
 
