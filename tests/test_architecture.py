@@ -135,6 +135,21 @@ def test_importing_isthmus_costs_neither_torch_nor_scikit_learn() -> None:
     )
 
 
+def test_a_fit_of_an_array_imports_nothing_beyond_torch_and_the_base_of_scikit_learn() -> None:
+    # scikit-learn imports pandas, and that Arrow, wherever pandas is installed; without it, who imports Arrow is ourselves
+    script = (
+        "import sys; sys.modules['pandas'] = None\n"
+        "import numpy as np, torch, sklearn.base; before = set(sys.modules)\n"
+        "import isthmus as ist; X = np.random.default_rng(0).normal(size=(100, 5))\n"
+        "ae = ist.Autoencoder(latent_dim=2, max_epochs=2, random_state=0).fit(X)\n"
+        "ae.inverse_transform(ae.transform(X)), ae.score_samples(X)\n"
+        "own = {'isthmus', 'safetensors', *sys.stdlib_module_names}\n"
+        "print(sorted(name for name in set(sys.modules) - before if name.split('.')[0] not in own))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_nothing_unpickles() -> None:
     for module, file in MODULES.items():
         text = file.read_text()

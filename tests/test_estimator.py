@@ -141,6 +141,15 @@ def test_the_users_generators_are_left_alone(digits: np.ndarray) -> None:
     assert np.array_equal(np.random.get_state()[1], numbers)
 
 
+def test_weights_are_drawn_without_asking_for_a_gpu(digits: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a model on the CPU asked for a GPU")
+
+    monkeypatch.setattr(torch.cuda, "device_count", refuse)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
+    ist.Autoencoder(latent_dim=3, **(QUICK | {"device": "cpu"})).fit(digits[:10])  # so few rows are not trained on
+
+
 @pytest.mark.parametrize("kind", ["array", "images", "table"])
 def test_a_rows_result_does_not_depend_on_the_rows_around_it(kind: str, digits: np.ndarray) -> None:
     X = digits[:300]

@@ -1,21 +1,24 @@
 """Conditions: what encoder and decoder are told besides the sample - its label, or columns of the table itself."""
 
+# Arrow and narwhals are imported where a condition is met: most fits have none.
+
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import narwhals as nw
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from isthmus import data
 from isthmus.data.codec import Codec
-from isthmus.data.frames import is_table
+from isthmus.data.containers import is_table
 from isthmus.errors import DataError, DataWarning, SettingError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LABELS = "y"
 """The setting that takes the labels given to ``fit(X, y)``."""
@@ -62,8 +65,8 @@ class Condition:
             frame = _select(given, self.columns)
         else:
             frame = self._from_mapping(given, n_rows)
-        if len(nw.from_native(frame)) != n_rows:
-            raise DataError(f"The condition has {len(nw.from_native(frame))} rows, but there are {n_rows} samples.")
+        if len(frame) != n_rows:
+            raise DataError(f"The condition has {len(frame)} rows, but there are {n_rows} samples.")
         with warnings.catch_warnings():
             if given is not None:  # what a user asks for by name must be known
                 warnings.simplefilter("error", DataWarning)
@@ -74,6 +77,8 @@ class Condition:
         return x
 
     def _from_mapping(self, given: Any, n_rows: int) -> Any:
+        import pyarrow as pa
+
         assert self.columns is not None, "labels have no columns"
         if not isinstance(given, Mapping) or set(given) != set(self.columns):
             raise SettingError(
@@ -98,6 +103,8 @@ def _array(values: Any) -> np.ndarray:
 
 def _labels(y: Any) -> pa.Table:
     """Return labels as a table: whole numbers are names of classes, numbers with fractions are amounts."""
+    import pyarrow as pa
+
     values = _array(y)
     if values.dtype.kind in "iub":
         values = values.astype(str)
@@ -107,6 +114,8 @@ def _labels(y: Any) -> pa.Table:
 
 
 def _select(X: Any, columns: tuple[str, ...]) -> Any:
+    import narwhals as nw
+
     frame = nw.from_native(X, eager_only=True)
     missing = [name for name in columns if name not in frame.columns]
     if missing:

@@ -303,8 +303,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         spectrum = principal_of(split.train, split.train_weight, most, self.seed_)
         latent_dim = resolve_latent_dim(self.latent_dim, spectrum, layout, parts)
         width = 0 if self.condition_ is None else self.condition_.width
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed_)
+        with torch.random.fork_rng([]):  # weights are drawn on the CPU: seeding every device would wake up a GPU
+            torch.default_generator.manual_seed(self.seed_)
             self.model_ = self._design.build(
                 Blueprint(parts, layout, latent_dim, self._has_shortcut, width, len(split.train))
             )

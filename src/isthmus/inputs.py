@@ -16,7 +16,7 @@ from torch import Tensor
 
 from isthmus.chunks import chunk_rows, chunks
 from isthmus.data import Images, Series
-from isthmus.data.frames import is_table
+from isthmus.data.containers import is_table
 from isthmus.data.rows import Rows
 from isthmus.errors import DataError
 from isthmus.layout import Layout

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from .containers import Images, Series
+from .containers import Images, Series, is_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,8 +42,6 @@ def learn(X: Any, *, scale: str = "auto") -> Codec:
         from .images import learn_images
 
         return learn_images(X, scale)
-    from .frames import is_table
-
     if is_table(X):
         from .tables import learn_table
 

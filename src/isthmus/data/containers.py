@@ -48,6 +48,15 @@ class Series:
         return max(0, (len(self.values) - self.length) // self.step + 1)
 
 
+def is_table(X: Any) -> bool:
+    """Say whether X is a table of a family narwhals knows; imports none of them."""
+    if isinstance(X, np.ndarray):
+        return False
+    import narwhals as nw  # an array is known without it
+
+    return nw.dependencies.is_into_dataframe(X) or nw.dependencies.is_polars_lazyframe(X)
+
+
 def guess_axes(shape: tuple[int, ...]) -> tuple[str, list[str]]:
     """Return how an array of pictures is laid out; channels are the axis of 1 to 4 next to two longer ones."""
     if len(shape) == 3:

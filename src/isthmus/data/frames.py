@@ -60,11 +60,6 @@ class Column(NamedTuple):
     values: pa.Array
 
 
-def is_table(X: Any) -> bool:
-    """Say whether X is a table of a family narwhals knows; imports none of them."""
-    return nw.dependencies.is_into_dataframe(X) or nw.dependencies.is_polars_lazyframe(X)
-
-
 def family_of(X: Any) -> str:
     """Return "pandas", "polars" or "pyarrow" (which also stands for every other family)."""
     if nw.dependencies.is_pandas_dataframe(X):

@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..layout import Layout
 from . import memory
 from .arrays import as_numbers
-from .containers import Series
+from .containers import Series, is_table
 from .rows import DenseRows, Rows, WindowRows
 from .scaling import Scaling, first_infinite, learn_scaling, resolve, scaled
 
@@ -167,10 +167,9 @@ def _values(series: Series) -> np.ndarray:
 
 def _table_numbers(values: Any) -> Any:
     """Return the numeric columns of a table as an array (T, columns); anything else is passed on."""
-    from . import frames  # only where tables may come in: narwhals and pyarrow
-
-    if not frames.is_table(values):
+    if not is_table(values):
         return values
+    from . import frames  # only where tables come in: narwhals and pyarrow
     from .columns import as_numbers as numeric
     from .columns import numbers_of
 
@@ -183,10 +182,10 @@ def _table_numbers(values: Any) -> Any:
 
 
 def _time_columns(values: Any) -> list[str]:
+    if not is_table(values):
+        return []
     from . import frames
 
-    if not frames.is_table(values):
-        return []
     return [each.dress.name for each in frames.columns_of(values) if frames.is_time(each.values.type)]
 
 

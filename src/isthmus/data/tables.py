@@ -23,6 +23,7 @@ from ..layout import Block, Layout
 from . import frames, memory
 from .arrays import as_numbers as array_of_numbers
 from .columns import ColumnKind, Constant, LeftOut, Numeric, TwoValued, column_from_json, column_to_json
+from .containers import is_table
 from .frames import Column, Dress
 from .learning import learn_column
 from .rows import DenseRows, Rows
@@ -99,7 +100,7 @@ class TableCodec:
 
     def decode_as(self, x: np.ndarray, template: Any) -> Any:
         """Decode into the family of ``template``; a pandas index of the same length is kept."""
-        if not frames.is_table(template):
+        if not is_table(template):
             return self._matrix(x)
         family = frames.family_of(template)
         index = template.index if family == "pandas" and len(template) == len(x) else None
@@ -143,7 +144,7 @@ class TableCodec:
 
     def _columns(self, X: Any) -> tuple[int, Iterator[pa.Array]]:
         """Return the number of rows of X and the learned columns of it, in the learned order."""
-        if not frames.is_table(X):
+        if not is_table(X):
             matrix = self._numbers(X)
             return len(matrix), (pa.array(matrix[:, i], from_pandas=True) for i in range(matrix.shape[1]))
         X = X.collect() if hasattr(X, "collect") else X

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...atomic import written_whole
 from ...errors import DataError
-from ..containers import Images, channels_first, guess_axes
+from ..containers import Images, channels_first, guess_axes, is_table
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".jp2", ".tga")
 _TABLES = (".csv", ".tsv", ".csv.gz", ".parquet", ".pq", ".feather", ".arrow")
@@ -130,7 +130,7 @@ def _as_arrow(container: Any) -> Any:
     """Return a table of any family as an Arrow table."""
     from .. import frames
 
-    if not frames.is_table(container):
+    if not is_table(container):
         raise DataError(f"a {type(container).__name__} cannot be written; give a table, an array or pictures.")
     columns = [(each.dress, each.values) for each in frames.columns_of(container)]
     return frames.assemble(columns, "pyarrow", frames.family_of(container))
