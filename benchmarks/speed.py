@@ -58,13 +58,11 @@ def main() -> None:
         for report in CASES[name](options.quick, rounds):
             report.show()
             reports.append(report.to_json())
-        print(
-            f"  machine: {facts['processor']}; {facts['threads']} thread(s); case took {time.perf_counter() - begun:.0f} s"
-        )
+        seconds = time.perf_counter() - begun
+        print(f"  on {facts['processor']}; threads: {facts['threads']}; case took {seconds:.0f} s", flush=True)
         if options.json:
-            options.json.write_text(
-                json.dumps({"machine": facts, "quick": options.quick, "reports": reports}, indent=1)
-            )
+            found = {"machine": facts, "quick": options.quick, "rounds": rounds, "reports": reports}
+            options.json.write_text(json.dumps(found, indent=1))
     print("\n" + "\n".join(f"{name:10}{fact}" for name, fact in facts.items()))
 
 

@@ -107,11 +107,17 @@ def interleave(contestants: dict[str, Callable[[int], T]], rounds: int) -> dict[
     for turn in range(rounds):
         first = turn % max(1, len(names))
         for name in names[first:] + names[:first]:
-            print(f"\r  round {turn + 1} of {rounds}: {name:50}", end="", file=sys.stderr, flush=True)
+            _tell(f"round {turn + 1} of {rounds}: {name}")
             gc.collect()
             results[name].append(contestants[name](turn))
-    print("\r" + " " * 72 + "\r", end="", file=sys.stderr, flush=True)
+    _tell("")
     return results
+
+
+def _tell(what: str) -> None:
+    """Say in a terminal where we are, over what was said before."""
+    if sys.stderr.isatty():
+        print(f"\r{what:72}\r", end="", file=sys.stderr, flush=True)
 
 
 def median(values: list[float]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -18,11 +18,13 @@ Encode = Callable[[np.ndarray], np.ndarray]
 PIECE = 10_000
 
 
-def encode(quick: bool, rounds: int) -> list[Report]:
+def encode(quick: bool, rounds: int) -> Iterator[Report]:
     """Both networks against onnxruntime, then a large array in one call and in many."""
     counts = (20_000, 2_000) if quick else (200_000, 20_000)
     jobs = (table_job(2_000, epochs=1), wide_job(2_000, epochs=1))
-    return [*[_against(job, n, rounds) for job, n in zip(jobs, counts, strict=True)], _whole(quick, rounds)]
+    for job, count in zip(jobs, counts, strict=True):
+        yield _against(job, count, rounds)
+    yield _whole(quick, rounds)
 
 
 def _against(job: Job, count: int, rounds: int) -> Report:

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ class Born(NamedTuple):
     peak: float
 
 
-def startup(quick: bool, rounds: int) -> list[Report]:
+def startup(quick: bool, rounds: int) -> Iterator[Report]:
     """``python -c "import X; fit 1,000 x 30"`` in a fresh process."""
     report = Report("startup", f"startup: a fresh process that fits 1,000 x 30, {rounds} rounds", [
         "program", "wall s", "CPU s", "x CPU pyod", "peak MiB",
@@ -88,10 +89,10 @@ def startup(quick: bool, rounds: int) -> list[Report]:
         "10 epochs: 64-16, batches of 128; x: times less CPU than pyod. Caches are warm: files, bytecode, kernels."
     ]
     report.rounds = {name: [run._asdict() for run in several] for name, several in runs.items()}
-    return [report]
+    yield report
 
 
-def memory(quick: bool, rounds: int) -> list[Report]:
+def memory(quick: bool, rounds: int) -> Iterator[Report]:
     """The peak of a fit above the imports and one copy of the data; each in its own process."""
     n_rows, net = 20_000 if quick else 200_000, Net(100, (128,), 10)
     title = f"memory: a fit of {n_rows:,} x {net.width} ({n_rows * net.width / 2**18:.0f} MiB), {rounds} rounds"
@@ -114,7 +115,7 @@ def memory(quick: bool, rounds: int) -> list[Report]:
             report.rows.append([name, imports, beyond, beyond / one])
     report.notes = ["imports: after a fit of 512 rows, so that nothing is imported later; then the peak begins anew"]
     report.rounds = runs
-    return [report]
+    yield report
 
 
 def held(name: str, n_rows: int, net: list) -> tuple[float, float]:

@@ -18,7 +18,7 @@ def facts() -> dict[str, str]:
     """Return processor, vector units, threads and versions."""
     versions = [f"{name} {_version(name)}" for name in PACKAGES if _version(name)]
     return {
-        "processor": f"{_processor()}, {os.cpu_count()} cores seen, torch uses {torch.backends.cpu.get_cpu_capability()}",
+        "processor": f"{_processor()}, {os.cpu_count()} cores, torch uses {torch.backends.cpu.get_cpu_capability()}",
         "bfloat16": "in hardware" if _flags() & {"avx512_bf16", "amx_bf16", "bf16"} else "not in hardware",
         "threads": f"{torch.get_num_threads()} (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '-')})",
         "load": " ".join(f"{value:.1f}" for value in os.getloadavg()) + " (1, 5, 15 minutes)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -19,10 +20,11 @@ EPOCHS = 3
 THREADS = (1, 2)
 
 
-def many(quick: bool, rounds: int) -> list[Report]:
+def many(quick: bool, rounds: int) -> Iterator[Report]:
     """Both tables; a round is one process of one thread and one of two, and each of them measures everybody."""
     n_rows = 2_000 if quick else 10_000
-    return [_members(n_rows, rounds), _threads(n_rows, rounds)]
+    yield _members(n_rows, rounds)
+    yield _threads(n_rows, rounds)
 
 
 def fit_together(job: Job, engine: str, members: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,18 +41,20 @@ class Path(NamedTuple):
         return min((seconds for seconds, seen in [*self.seen, self.end] if seen <= error), default=math.inf)
 
 
-def quality(quick: bool, rounds: int) -> list[Report]:
+def quality(quick: bool, rounds: int) -> Iterator[Report]:
     """Every set, then the median speed-up over the sets."""
-    found = [_on(name, quick, rounds) for name in SETS]
-    reports, faster = [report for report, _ in found], [speed for _, speed in found]
+    faster: dict[str, dict[str, float]] = {}
+    for name in SETS:
+        report, faster[name] = _on(name, quick, rounds)
+        yield report
     summary = Report(
         "quality", "quality: times faster to the tutorial loop's final error", ["trainer", "median", *SETS]
     )
-    for name in dict.fromkeys(name for speed in faster for name in speed):
-        values = [speed.get(name) for speed in faster]
-        summary.rows.append([name, median([v for v in values if v is not None]), *values])
+    for who in dict.fromkeys(who for speed in faster.values() for who in speed):
+        values = [speed.get(who) for speed in faster.values()]
+        summary.rows.append([who, median([v for v in values if v is not None]), *values])
     summary.notes = ["0: not within twice the epochs"]
-    return [*reports, summary]
+    yield summary
 
 
 def trainers(epochs: int) -> dict[str, Trainer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,8 +36,10 @@ class Report:
             )
         for note in self.notes:
             print(f"  {note}")
-        for name, reason in self.skipped.items():
-            print(f"  skipped: {name}: {reason}")
+        for reason in dict.fromkeys(self.skipped.values()):
+            names = [name for name, why in self.skipped.items() if why == reason]
+            print(f"  skipped: {'; '.join(names)}: {reason}")
+        sys.stdout.flush()
 
     def to_json(self) -> dict[str, Any]:
         """Return everything; numbers that JSON does not know become None."""
@@ -52,13 +55,8 @@ def text(cell: Cell) -> str:
     if math.isinf(cell):
         return "never"
     size = abs(cell)
-    return (
-        f"{cell:,.0f}"
-        if size >= 100
-        else f"{cell:.3g}"
-        if size < 0.01
-        else f"{cell:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
-    )
+    places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{cell:.2g}" if 0 < size < 0.01 else f"{cell:,.{places}f}"
 
 
 def span(values: list[float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,20 +35,20 @@ class Trained(NamedTuple):
     error: float
 
 
-def table(quick: bool, rounds: int) -> list[Report]:
+def table(quick: bool, rounds: int) -> Iterator[Report]:
     """30-64-16-64-30, batches of 128."""
     job = table_job(2_000 if quick else 20_000)
-    return [race("table", job, job.net.flops, PEERS | ours.trainers(), rounds)]
+    yield race("table", job, job.net.flops, PEERS | ours.trainers(), rounds)
 
 
-def wide(quick: bool, rounds: int) -> list[Report]:
+def wide(quick: bool, rounds: int) -> Iterator[Report]:
     """784-256-64-256-784, batches of 256, in float32 and in bfloat16."""
     job = wide_job(2_000 if quick else 10_000)
     half = {"torch in memory, bf16 autocast": partial(loops.in_memory, bfloat16=True)}
-    return [race("wide", job, job.net.flops, PEERS | half | ours.trainers() | ours.trainers("bfloat16"), rounds)]
+    yield race("wide", job, job.net.flops, PEERS | half | ours.trainers() | ours.trainers("bfloat16"), rounds)
 
 
-def conv(quick: bool, rounds: int) -> list[Report]:
+def conv(quick: bool, rounds: int) -> Iterator[Report]:
     """Convolutional autoencoders: 28x28 in batches of 128, 3x64x64 in batches of 32; ours with the default ``Conv``."""
     build = {"build": loops.conv}
     trainers: dict[str, Trainer] = {
@@ -63,7 +63,8 @@ def conv(quick: bool, rounds: int) -> list[Report]:
     # the channels are those that the default Conv takes for such samples
     small = Job(_pictures(count[0], 1, 28), Net(784, (32, 64), 32), 128, 3)
     large = Job(_pictures(count[1], 3, 64), Net(3 * 64 * 64, (32, 64, 128, 128), 64), 32, 3)
-    return [race("conv", job, _flops(job), trainers, rounds) for job in (small, large)]
+    for job in (small, large):
+        yield race("conv", job, _flops(job), trainers, rounds)
 
 
 def race(case: str, job: Job, flops: float, trainers: dict[str, Trainer], rounds: int) -> Report:
@@ -72,7 +73,7 @@ def race(case: str, job: Job, flops: float, trainers: dict[str, Trainer], rounds
     measures: dict[str, Callable[[int], Any]] = {name: partial(_run, train, job) for name, train in here.items()}
     runs = interleave(measures | {"peak": lambda turn: machine.peak_flops()}, rounds)
     peaks = runs.pop("peak")
-    steps, base = job.steps, [run.epoch.cpu for run in runs[TUTORIAL]]
+    base = [run.epoch.cpu for run in runs[TUTORIAL]]
     columns = [
         "CPU time",
         "us/step",
@@ -80,25 +81,28 @@ def race(case: str, job: Job, flops: float, trainers: dict[str, Trainer], rounds
         "x tutorial",
         "least..most",
         "of peak",
-        f"fit {job.epochs} ep, s",
-        "x",
+        "whole fit s",
+        "x tutorial",
         "MSE",
     ]
     shape = job.net if job.X.ndim == 2 else f"{'x'.join(map(str, job.X.shape[1:]))}, channels {job.net.hidden}"
     report = Report(case, f"{case}: {shape}, batch {job.batch}, {len(job.X):,} rows, {rounds} rounds", columns)
     for name, several in runs.items():
-        epochs = [run.epoch.cpu for run in several]
-        faster = ratios(base, epochs)
-        whole = ratios([run.fit.cpu for run in runs[TUTORIAL]], [run.fit.cpu for run in several])
-        row = median(epochs) / len(job.X)
-        fraction = flops / row / median(peaks)
-        cells = [1e6 * median(epochs) / steps, 1e6 * row, median(faster), span(faster), fraction]
-        fit = [median([run.fit.cpu for run in several]), median(whole), median([run.error for run in several])]
-        report.rows.append([name, *cells, *fit])
+        epochs, fits = [run.epoch.cpu for run in several], [run.fit.cpu for run in several]
+        row, faster = median(epochs) / len(job.X), ratios(base, epochs)
+        step = [
+            1e6 * row * len(job.X) / job.steps,
+            1e6 * row,
+            median(faster),
+            span(faster),
+            flops / row / median(peaks),
+        ]
+        whole = median(ratios([run.fit.cpu for run in runs[TUTORIAL]], fits))
+        report.rows.append([name, *step, median(fits), whole, median([run.error for run in several])])
     report.notes = [
         "steady state: median epoch without the first; x and least..most: ratio to the tutorial loop, round by round",
         f"{flops / 1e3:,.0f} kFLOP a row of training; fp32 peak measured in this run {median(peaks) / 1e9:.0f} GFLOP/s",
-        "fit: the whole fit, compilation and front door included; MSE: of the training rows after it",
+        f"whole fit: {job.epochs} epochs with compilation and front door; MSE: of the training rows after it",
     ]
     report.skipped = skipped
     report.rounds = {name: [run._asdict() for run in several] for name, several in runs.items()} | {"peak": peaks}
