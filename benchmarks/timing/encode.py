@@ -55,7 +55,8 @@ def _against(job: Job, count: int, rounds: int) -> Report:
         report.rows.append(
             [name, 1e3 * median(seconds), count / median(seconds) / 1e6, median(faster), span(faster), apart]
         )
-    report.notes = [f"x onnxruntime: times faster than {best}; difference: from isthmus' codes, on the same weights"]
+    report.columns[3] = "x onnxruntime" if best.startswith("onnx") else f"x {best}"
+    report.notes = [f"x: times faster than {best}; difference: from isthmus' codes, on the same weights"]
     report.rounds = times
     return report
 
