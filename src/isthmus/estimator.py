@@ -21,9 +21,9 @@ from isthmus.codestats import code_statistics
 from isthmus.components import principal_of
 from isthmus.conditions import LABELS, Condition
 from isthmus.data.fingerprint import fingerprint
-from isthmus.data.rows import DenseRows, Rows, WindowRows
+from isthmus.data.rows import DenseRows, Rows
 from isthmus.engine.choice import maker
-from isthmus.errors import DataError, SettingError
+from isthmus.errors import SettingError
 from isthmus.folder import resolved, restore, settings_key, to_saved
 from isthmus.history import History
 from isthmus.inference import map_rows
@@ -32,6 +32,7 @@ from isthmus.model import Blueprint
 from isthmus.parts.part import from_json
 from isthmus.parts.reconstructions import cells_of
 from isthmus.parts.step import Batch
+from isthmus.precision import settle
 from isthmus.resolution import (
     LARGEST_AUTO,
     given_latent_dim,
@@ -48,10 +49,8 @@ from isthmus.resolution import (
 )
 from isthmus.sampling import UNFITTED, draw, learned_sampler, seeded
 from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
+from isthmus.splitting import FEWEST_TO_HOLD_OUT, split
 from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, train
-
-FEWEST_TO_HOLD_OUT = 20
-"""With fewer rows than this none are held out: what a row or two say is noise."""
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -83,7 +82,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     shortcut : start from PCA and keep the network only when it is better on held-out rows; "auto" wherever possible.
     weight_decay : decoupled weight decay (Loshchilov 2019).
     engine : "auto", or what computes the steps: "eager" or "dense"; device : "auto", "cpu", "cuda".
-    callbacks : objects with any of ``on_train_begin(run)``, ``on_epoch_end(run)`` (True stops), ``on_train_end(run)``.
+    precision : of the products in training: "float32", "bfloat16", or "auto", bfloat16 where a probe shows no loss.
+    callbacks : objects with ``on_train_begin(run)``, ``on_epoch_end(run)`` (True stops) or ``on_train_end(run)``.
     random_state : the seed; numpy's and torch's own generators are never touched.
     verbose : "auto" shows a progress bar in a terminal; False is silent.
 
@@ -119,6 +119,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         shortcut: bool | str = "auto",
         weight_decay: float = 0.0,
         engine: str = "auto",
+        precision: str = "auto",
         device: str = "auto",
         callbacks: Any = (),
         random_state: Any = None,
@@ -143,6 +144,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.shortcut = shortcut
         self.weight_decay = weight_decay
         self.engine = engine
+        self.precision = precision
         self.device = device
         self.callbacks = callbacks
         self.random_state = random_state
@@ -167,7 +169,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         rows, told = self._learn_codec(X, y)
         weight = check_weight(sample_weight, len(rows))
         alive = np.arange(len(rows)) if weight is None else weight.numpy().nonzero()[0]
-        run = self._start(rows, *self._split(rows, alive), weight, told)
+        run = self._start(rows, *split(rows, alive, self.validation_fraction, self.seed_), weight, told)
         run.settings_key = settings_key(self, weight, told)
         linear = self._held_out_losses(run)
         self._design.prepare(run)
@@ -177,6 +179,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 events=[f"{len(alive)} rows cannot prove a network better than PCA: the model is PCA."]
             )
         else:
+            multiplied, why = settle(run, self.precision, self.engine)
+            run.engine = maker(self.engine, multiplied)
+            run.history.events += [why] if why else []
             self.history_ = train(run, self._listeners())
         trained = self._held_out_losses(run)
         if self._has_shortcut and linear is not None and trained is not None:
@@ -255,27 +260,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _told(self, X: Any, given: Any, n_rows: int) -> Tensor | None:
         """Return what the model is told of each row; None where there is no condition, or none is known."""
-        if self.condition_ is None:
-            return None
-        return self.condition_.of(X, given if self.condition_.columns is None else None, n_rows)
-
-    def _split(self, rows: Rows, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the positions of training rows and of held-out rows, among those that count.
-
-        Windows of a series overlap: the last ones are held out in one block, and those that share points with it are left
-        out of both; a series too short for that holds out none.
-        """
-        if not 0 <= self.validation_fraction < 1:
-            raise SettingError(f"validation_fraction={self.validation_fraction} must be at least 0 and below 1.")
-        n_rows = len(alive)
-        if n_rows < 2:
-            raise DataError(f"{n_rows} row(s) have a weight above 0; at least 2 samples are needed to learn from.")
-        count = min(math.ceil(self.validation_fraction * n_rows), n_rows - 2) if n_rows >= FEWEST_TO_HOLD_OUT else 0
-        if isinstance(rows, WindowRows):
-            left = n_rows - count - rows.overlap
-            return (alive[:left], alive[n_rows - count :]) if count and left >= n_rows / 2 else (alive, alive[:0])
-        order = np.random.default_rng(self.seed_).permutation(alive)
-        return np.sort(order[count:]), np.sort(order[:count])
+        condition = self.condition_
+        return None if condition is None else condition.of(X, given if condition.columns is None else None, n_rows)
 
     def _start(
         self, rows: Rows, train_index: np.ndarray, held_out: np.ndarray, weight: Tensor | None, told: Tensor | None

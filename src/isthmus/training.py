@@ -202,7 +202,7 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
 def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
     """Pass once over the training rows in a new order; stop at the first block whose loss is not finite."""
     rng = generator(run.seed, run.epoch, run.model)
-    torch.manual_seed(rng.initial_seed())
+    _seed_global(rng)
     sums: dict[str, float] = {}
     run.model.train()
     for block in _blocks(run, torch.Generator().manual_seed(rng.initial_seed())):
@@ -211,6 +211,14 @@ def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
         if not math.isfinite(sums["loss"]):
             break
     return sums
+
+
+def _seed_global(rng: torch.Generator) -> None:
+    """Seed the global generators that dropout draws from: the CPU's, and that of the device in use, but no other GPU's."""
+    torch.default_generator.manual_seed(rng.initial_seed())
+    if rng.device.type == "cuda":
+        with torch.cuda.device(rng.device):
+            torch.cuda.manual_seed(rng.initial_seed())
 
 
 def _blocks(run: Run, rng: torch.Generator) -> Iterator[Block]:
