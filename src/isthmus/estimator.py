@@ -47,7 +47,7 @@ from isthmus.resolution import (
 )
 from isthmus.sampling import UNFITTED, draw, learned_sampler, seeded
 from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
-from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, train
+from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, pretrain, train
 
 FEWEST_TO_HOLD_OUT = 20
 """With fewer rows than this none are held out: what a row or two say is noise."""
@@ -169,6 +169,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         run = self._start(rows, *self._split(rows, alive), weight, told)
         run.settings_key = settings_key(self, weight, told)
         linear = self._held_out_losses(run)
+        pretrain(run)
         self._design.prepare(run)
         is_linear = self._has_shortcut and len(alive) < FEWEST_TO_HOLD_OUT
         if is_linear:
@@ -194,9 +195,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Pass once over ``X`` at a constant rate. The first call learns codec, scale and shortcut, and freezes them.
 
-        After ``fit`` or ``load`` it goes on from those weights; no rows are held out then, and callbacks are not called.
+        What a design or a penalty learns beforehand it learns from the rows of that call, too. After ``fit`` or ``load`` it
+        goes on from those weights; no rows are held out then, and callbacks are not called.
         """
-        if not hasattr(self, "model_"):
+        is_first = not hasattr(self, "model_")
+        if is_first:
             rows, told = self._learn_codec(X, y)
             weight = check_weight(sample_weight, len(rows))
             self._run = self._start(rows, np.arange(len(rows)), np.arange(0), weight, told)
@@ -216,6 +219,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         run.data, run.history.stopped = piece, "finished"
         self._plan = resolve_plan(self.get_params(deep=False), self.codec_.layout, len(rows))
         run.plan = self._plan._replace(epochs=run.epoch + 1, constant_rate=True)
+        if is_first:
+            pretrain(run)
+            self._design.prepare(run)
         self.history_ = train(run)
         self.held_out_ = np.arange(0)  # whatever was held out may have been learned from by now
         self._conclude(run)
