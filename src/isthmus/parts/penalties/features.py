@@ -25,8 +25,8 @@ class FeatureNetwork(Pretrained):
 
     It learns to tell which image of a batch an altered one comes from (:class:`Discrimination`). Distances between features
     that were learned without labels agree with what people find alike nearly as well as those of classifiers (Zhang 2018).
-    Each map is scaled to vary over the images as much as pixels do, so that distances are of the size of the squared error.
-    Before it has learned, its weights are random, and always the same.
+    Each map is scaled to the root mean square that centred pixels have, as He's random weights would keep it; before it has
+    learned, its weights are those, always the same.
     """
 
     steps = 300
@@ -73,7 +73,7 @@ class FeatureNetwork(Pretrained):
         images = _window(_filled(batch), SIDE, SIDE, rng)
         self.gains.fill_(1)
         for place, values in enumerate(self(images)):
-            self.gains[place] = (_variance(images) / _positive(_variance(values))).sqrt()
+            self.gains[place] = self.spread / _positive(values.square().mean().sqrt())
         share = task.share_found(batch, rng)
         return (
             f"The network that Perceptual looks through was trained first: it finds which of {len(images)} images an altered "
@@ -169,11 +169,6 @@ def _filled(batch: Batch) -> Tensor:
         return batch.x
     mean = batch.x.sum((0, 2, 3)) / batch.observed.sum((0, 2, 3)).clamp(min=1)
     return torch.where(batch.observed, batch.x, mean[:, None, None])
-
-
-def _variance(maps: Tensor) -> Tensor:
-    """Return the variance over the images (B, ..), averaged over everything else."""
-    return maps.var(0, correction=0).mean()
 
 
 def _positive(value: Tensor) -> Tensor:
