@@ -14,9 +14,9 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 import isthmus as ist
-from isthmus.errors import SettingError
 from isthmus.data.rows import DenseRows
 from isthmus.designs import Direct
+from isthmus.errors import SettingError
 from isthmus.layout import Layout
 from isthmus.model import Blueprint, Parts
 from isthmus.parts.bottlenecks import Plain

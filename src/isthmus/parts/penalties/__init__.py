@@ -18,6 +18,7 @@ __all__ = [
     "DecoderGradient",
     "FactorCritic",
     "KLSparsity",
+    "Onlooker",
     "Penalty",
     "Perceptual",
     "SampleCritic",
