@@ -32,7 +32,7 @@ from isthmus.model import Blueprint
 from isthmus.parts.part import from_json
 from isthmus.parts.reconstructions import cells_of
 from isthmus.parts.step import Batch
-from isthmus.precision import settle
+from isthmus.precision import asked, settle
 from isthmus.resolution import (
     LARGEST_AUTO,
     given_latent_dim,
@@ -50,7 +50,7 @@ from isthmus.resolution import (
 from isthmus.sampling import UNFITTED, draw, learned_sampler, seeded
 from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
 from isthmus.splitting import FEWEST_TO_HOLD_OUT, split
-from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, train
+from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, pretrain, train
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -172,6 +172,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         run = self._start(rows, *split(rows, alive, self.validation_fraction, self.seed_), weight, told)
         run.settings_key = settings_key(self, weight, told)
         linear = self._held_out_losses(run)
+        pretrain(run)
         self._design.prepare(run)
         is_linear = self._has_shortcut and len(alive) < FEWEST_TO_HOLD_OUT
         if is_linear:
@@ -200,9 +201,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Pass once over ``X`` at a constant rate. The first call learns codec, scale and shortcut, and freezes them.
 
-        After ``fit`` or ``load`` it goes on from those weights; no rows are held out then, and callbacks are not called.
+        What a design or a penalty learns beforehand it learns from the rows of that call, too. After ``fit`` or ``load`` it
+        goes on from those weights; no rows are held out then, and callbacks are not called.
         """
-        if not hasattr(self, "model_"):
+        is_first = not hasattr(self, "model_")
+        if is_first:
             rows, told = self._learn_codec(X, y)
             weight = check_weight(sample_weight, len(rows))
             self._run = self._start(rows, np.arange(len(rows)), np.arange(0), weight, told)
@@ -217,20 +220,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             rows, weight, told = rows.subset(alive), weight[alive], None if told is None else told[alive]
         piece = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks), told)
         if not hasattr(self, "_run"):
-            self._run = Run(
-                self.model_,
-                piece,
-                self._plan,
-                self.seed_,
-                "",
-                maker(resolve_engine(self.engine)),
-                self.history_,
-                self.n_iter_,
-            )
+            engine = maker(resolve_engine(self.engine), asked(self.precision))
+            self._run = Run(self.model_, piece, self._plan, self.seed_, "", engine, self.history_, self.n_iter_)
         run = self._run
         run.data, run.history.stopped = piece, "finished"
         self._plan = resolve_plan(self.get_params(deep=False), self.codec_.layout, len(rows))
         run.plan = self._plan._replace(epochs=run.epoch + 1, constant_rate=True)
+        if is_first:
+            pretrain(run)
+            self._design.prepare(run)
         self.history_ = train(run)
         self.held_out_ = np.arange(0)  # whatever was held out may have been learned from by now
         self._conclude(run)
@@ -302,7 +300,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.model_.start_from(self.principal_)
         self.model_.to(device)
         self.settings_ = resolved(self, engine, device)
-        return Run(self.model_, split, self._plan, self.seed_, engine=maker(engine))
+        return Run(self.model_, split, self._plan, self.seed_, engine=maker(engine, asked(self.precision)))
 
     def _listeners(self) -> list[Any]:
         if self.verbose not in (True, False, "auto"):

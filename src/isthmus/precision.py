@@ -36,6 +36,11 @@ class Verdict(NamedTuple):
     """A sentence; "" where nothing was tried."""
 
 
+def asked(setting: str) -> torch.dtype | None:
+    """Return what ``precision`` asks for without a probe."""
+    return torch.bfloat16 if setting == "bfloat16" else None
+
+
 def settle(run: Run, setting: str, engine: str) -> Verdict:
     """Return the precision of a run: what is asked for, or what the rule promises and the probe confirms."""
     if setting not in PRECISIONS:
