@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from test_engines import trained
 
 import isthmus as ist
 from isthmus import precision
 from isthmus.engine import reference
 from isthmus.engine.choice import maker
 from isthmus.errors import SettingError
+from test_engines import trained
 
 QUICK = {"max_epochs": 2, "random_state": 0, "verbose": False}
 

@@ -17,8 +17,9 @@ from isthmus.inference import map_rows
 from isthmus.training import Run, train
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-PROMISING = 5e7
-"""Floating-point operations in the products of a step from which bfloat16 gains more than its copies cost."""
+PROMISING = 2.5e8
+"""Floating-point operations in the products of a step from which bfloat16 gains a fifth, more than the probe costs
+(``python benchmarks/precision.py``)."""
 FEWEST_STEPS = 400
 """Shorter trainings are over before a probe has paid."""
 SHARE, MOST = 0.05, 200

@@ -183,5 +183,5 @@ def _sentence(place: int, inside: int, outside: int, history: History) -> str:
     losses = history.curve()
     return (
         f"Layer {place + 1} ({inside} -> {outside} numbers) was trained alone first: its loss fell from {losses[0]:.4g} to "
-        f"{losses[-1]:.4g} in {len(losses)} epochs."
+        f"{losses[-1]:.4g} in {len(losses)} epoch{'' if len(losses) == 1 else 's'}."
     )
