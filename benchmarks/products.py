@@ -1,5 +1,6 @@
-"""Who multiplies faster, MKL or oneDNN, in float32 and bfloat16, for the products of a dense layer: python benchmarks/products.py
+"""Who multiplies faster, MKL or oneDNN, in float32 and bfloat16, for the products of a dense layer.
 
+Run it as `python benchmarks/products.py`.
 One line a layer (rows, inside, outside): microseconds of CPU time (the least of seven) for y = x W^T + b, d^T x and d W, by the
 BLAS of torch and by oneDNN with the copy into a buffer that the tape asks for, and by the BLAS in bfloat16. The rule in
 engine/products.py (which processors, how many operations) is read off this table, once for each kind of processor.

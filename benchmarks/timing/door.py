@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
 import torch
 
-from isthmus.engine.eager import Eager
+from isthmus.engine.choice import maker
+from isthmus.errors import IsthmusError
 from isthmus.threads import threads_for
-from isthmus.training import Run, gather, generator, one_cycle
+from isthmus.training import Run, blocks, generator
 from timing import job as jobs
 from timing import ours
-from timing.clock import Cost, UnavailableError, interleave, median, spent
+from timing.clock import Cost, interleave, median, spent
 from timing.report import Report
 
 
@@ -42,7 +42,7 @@ def door(quick: bool, rounds: int) -> Iterator[Report]:
         for open_one in opened.values():
             open_one(0)
         runs = interleave({f"{n:,}": open_one for n, open_one in opened.items()}, rounds)
-    except UnavailableError as reason:
+    except IsthmusError as reason:
         report.skipped["door"] = str(reason)
         yield report
         return
@@ -85,19 +85,11 @@ def _open(job: jobs.Job, settings: dict, turn: int) -> Opened:
 
 
 def bare_steps(run: Run, engine: str, epochs: int) -> None:
-    """Train ``run.model`` for ``epochs`` with nothing but the engine: no judging, no history, no best weights.
-
-    An engine that is not known here is one branch: it calls the engine on ``run.data.train`` as ``training.py`` does.
-    """
-    if engine != "eager":
-        raise UnavailableError(f"door.bare_steps does not know how to call the engine {engine!r} without the loop")
-    rows, batch_size, stepper = run.data.train, run.plan.batch_size, Eager(run.model, run.optimizer)
-    steps = math.ceil(len(rows) / batch_size)
+    """Train ``run.model`` for ``epochs`` with nothing but the engine: no judging, no history, no best weights."""
+    stepper, _ = maker(engine)(run.model, run.optimizer)
     run.model.train()
-    with torch.random.fork_rng([]), threads_for(run.model, batch_size, passes=3):
+    with torch.random.fork_rng([]), threads_for(run.model, run.plan.batch_size, passes=3):
         for epoch in range(epochs):
-            rng = generator(run.seed, epoch, run.model)
-            for step, index in enumerate(torch.randperm(len(rows)).tensor_split(steps)):
-                progress = (epoch + step / steps) / run.plan.epochs
-                batch = gather(rows, index, None, run.data.cells, run.model)
-                stepper.step(batch, rng, progress, one_cycle(progress, run.plan.learning_rate))
+            run.epoch, rng = epoch, generator(run.seed, epoch, run.model)
+            for block in blocks(run, rng):
+                stepper.run(block, rng)

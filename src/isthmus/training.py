@@ -230,7 +230,7 @@ def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
     _seed_global(rng)
     sums: dict[str, float] = {}
     run.model.train()
-    for block in _blocks(run, torch.Generator().manual_seed(rng.initial_seed())):
+    for block in blocks(run, torch.Generator().manual_seed(rng.initial_seed())):
         for name, value in engine.run(block, rng).items():
             sums[name] = sums.get(name, 0.0) + value / len(run.data.train)
         if not math.isfinite(sums["loss"]):
@@ -246,7 +246,7 @@ def _seed_global(rng: torch.Generator) -> None:
             torch.cuda.manual_seed(rng.initial_seed())
 
 
-def _blocks(run: Run, rng: torch.Generator) -> Iterator[Block]:
+def blocks(run: Run, rng: torch.Generator) -> Iterator[Block]:
     """Yield the training rows of one epoch in a new order, some steps at a time, in batches of equal size but for one row."""
     rows = run.data.train
     steps = math.ceil(len(rows) / run.plan.batch_size)
