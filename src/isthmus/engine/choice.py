@@ -23,7 +23,7 @@ def maker(setting: str, multiplied: torch.dtype | None = None) -> Maker:
 
 def chosen(setting: str, multiplied: torch.dtype | None, model: Model, optimizer: Adam) -> tuple[Engine, str]:
     """Return the engine, and why it is not a faster one ("" when it is the fastest there is)."""
-    why_not = "it was asked for" if setting == "eager" else Dense.refuses(model)
+    why_not = "engine='eager' was asked for" if setting == "eager" else Dense.refuses(model)
     if setting == "dense" and why_not:
         raise SettingError(f"engine='dense' cannot compute this model: {why_not}; use engine='auto'.")
     if why_not:
