@@ -48,7 +48,7 @@ from isthmus.resolution import (
 )
 from isthmus.sampling import UNFITTED, draw, learned_sampler, seeded
 from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
-from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, train
+from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, seed_globals, train
 
 FEWEST_TO_HOLD_OUT = 20
 """With fewer rows than this none are held out: what a row or two say is noise."""
@@ -303,8 +303,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         spectrum = principal_of(split.train, split.train_weight, most, self.seed_)
         latent_dim = resolve_latent_dim(self.latent_dim, spectrum, layout, parts)
         width = 0 if self.condition_ is None else self.condition_.width
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed_)
+        with torch.random.fork_rng([]):  # models are built on the CPU
+            seed_globals(self.seed_, torch.device("cpu"))
             self.model_ = self._design.build(
                 Blueprint(parts, layout, latent_dim, self._has_shortcut, width, len(split.train))
             )

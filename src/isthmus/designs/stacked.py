@@ -23,7 +23,7 @@ from isthmus.parts.networks import MLP, Modules
 from isthmus.parts.networks.activations import activation
 from isthmus.parts.reconstructions import Normal, SquaredError
 from isthmus.parts.step import Batch
-from isthmus.training import Data, Run, train
+from isthmus.training import Data, Run, seed_globals, train
 
 
 @dataclass
@@ -135,8 +135,10 @@ def _alone(model: Composed, layer: Layer, shape: tuple[int, ...], is_first: bool
     )
     width = model.blueprint.condition_width if is_code else 0
     layout = model.layout if is_first else Layout(shape)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # whatever is drawn here is overwritten, but the user's generator must not notice
+    with torch.random.fork_rng([]):
+        seed_globals(
+            seed, torch.device("cpu")
+        )  # whatever is drawn here is overwritten, but the user's generator must not notice
         small = Composed(Blueprint(parts, layout, layer.width, condition_width=width, n_rows=model.blueprint.n_rows))
     small.to(next(model.parameters()))
     if is_first and model.scale is not None and small.scale is not None:

@@ -8,22 +8,27 @@ from isthmus.engine.adam import Adam
 from isthmus.engine.dense import Dense
 from isthmus.engine.eager import Eager
 from isthmus.engine.engine import Engine, Maker
+from isthmus.engine.graphs import Graphs
 from isthmus.errors import SettingError
 from isthmus.model import Model
 
-ENGINES = ("auto", "eager", "dense")
+FAST: dict[str, type[Dense] | type[Graphs]] = {"dense": Dense, "graphs": Graphs}
+ENGINES = ("auto", "eager", *FAST)
 
 
-def maker(setting: str) -> Maker:
-    """Return what picks the engine that ``setting`` asks for: "auto", or one by name."""
-    return partial(chosen, setting)
+def maker(setting: str, precision: str = "float32") -> Maker:
+    """Return what picks the engine that ``setting`` asks for: "auto", or one by name. ``precision`` is that of a GPU."""
+    return partial(chosen, setting, precision=precision)
 
 
-def chosen(setting: str, model: Model, optimizer: Adam) -> tuple[Engine, str]:
+def chosen(setting: str, model: Model, optimizer: Adam, precision: str = "float32") -> tuple[Engine, str]:
     """Return the engine, and why it is not a faster one ("" when it is the fastest there is)."""
-    why_not = "it was asked for" if setting == "eager" else Dense.refuses(model)
-    if setting == "dense" and why_not:
-        raise SettingError(f"engine='dense' cannot compute this model: {why_not}; use engine='auto'.")
-    if why_not:
-        return Eager(model, optimizer), why_not
-    return Dense(model, optimizer), ""
+    if setting == "eager":
+        return Eager(model, optimizer, precision), "it was asked for"
+    is_on_gpu = next(model.parameters()).device.type == "cuda"
+    name = ("graphs" if is_on_gpu else "dense") if setting == "auto" else setting
+    if why_not := FAST[name].refuses(model):
+        if setting != "auto":
+            raise SettingError(f"engine={setting!r} cannot compute this model: {why_not}; use engine='auto'.")
+        return Eager(model, optimizer, precision), why_not
+    return (Graphs(model, optimizer, precision) if name == "graphs" else Dense(model, optimizer)), ""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -63,7 +63,7 @@ class Perceptual(Penalty):
         if isinstance(self.features, nn.Module):
             return frozen_features(self.features, x)
         if self.features == "random":
-            weights = [weight.to(x) for weight in random_weights(x.shape[1])]
+            weights = _random_weights_for(x.shape[1], x.dtype, x.device)
             return lambda images: random_features(images, weights)
         if self.features == GIVEN:
             raise SettingError(
@@ -83,6 +83,13 @@ def random_weights(channels: int) -> tuple[Tensor, ...]:
         torch.randn(out, into, 3, 3, generator=rng) * math.sqrt(2 / (9 * into))
         for into, out in zip(inside, WIDTHS, strict=True)
     )
+
+
+@cache
+def _random_weights_for(channels: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Return them where they are needed, copied there once."""
+    with torch.inference_mode(False):
+        return tuple(weight.to(device, dtype) for weight in random_weights(channels))
 
 
 def random_features(images: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
