@@ -4,9 +4,9 @@
 
 Prints samples a second (the median over epochs and rounds; the rounds take turns, and the first epoch of each, in which
 libraries set themselves up and steps are recorded, is left out), their ratio to the tutorial's loop, the most memory that was
-held on the GPU, and how far the loss of an epoch over 4,096 rows is from that of the eager engine on the CPU in float32: at most
-1e-4 of it for everything in float32. The tutorial's loop trains the same networks with torch's DataLoader, Adam and loss.item().
-With --device cpu, which only tries the program out, nothing is said of GPUs.
+held on the GPU, and how far the loss of an epoch over 4,096 rows is from that of the eager engine on the CPU in float32: at
+most 1e-4 of it for everything in float32. The tutorial's loop trains the same networks with torch's DataLoader, Adam and
+loss.item(). With --device cpu, which only tries the program out, nothing is said of GPUs.
 """
 
 from __future__ import annotations

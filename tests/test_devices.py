@@ -20,14 +20,15 @@ import torch
 import isthmus as ist
 from isthmus import residence, training
 from isthmus.data.rows import DenseRows, SparseRows, WindowRows
-from isthmus.engine import reference
+from isthmus.engine import average, reference
 from isthmus.engine.choice import maker
 from isthmus.parts.bottlenecks.sparse import revival
 from isthmus.parts.step import Code
-from pretend import cases
+from isthmus.training import gather
+from pretend import case, cases
 from samples import data_for
 from steps import step_of
-from test_engines import close, small, trained
+from test_engines import begun, close, small, trained
 
 HERE = Path(__file__).parent
 NO_GPU = "torch sees no CUDA device here"
@@ -54,6 +55,26 @@ def told() -> dict[str, dict[str, Any]]:
 def test_a_step_keeps_to_one_device_and_waits_for_nothing_but_what_is_known(name: str, told: dict) -> None:
     assert told[name]["error"] == ""
     assert told[name]["waits"] == WAITS.get(name, [])
+
+
+@pytest.mark.parametrize(
+    "name", ["spherical", "vector_quantized", "norms", "residual maps", "wasserstein", "table learned"]
+)
+def test_products_in_bfloat16_leave_the_loss_and_what_is_kept_in_float32(name: str) -> None:
+    ae, X, y = case(name)
+    found = []
+    for is_rounded in (False, True):
+        run = begun(ae, X, y)
+        model, rng = run.model.train(), torch.Generator().manual_seed(0)
+        batch = gather(run.data.train, slice(0, 16), None, run.data.cells, model, run.data.train_condition)
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_rounded, cache_enabled=False):
+            terms = model.terms(batch, rng, 0.5)
+        average(terms, None)["loss"].backward()
+        model.after_step(rng)
+        found.append(float(average(terms, None)["loss"]))
+        assert all(values.dtype != torch.bfloat16 for values in model.state_dict().values())
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    assert found[1] == pytest.approx(found[0], rel=0.1)
 
 
 @pytest.mark.parametrize("n_dead", [0, 2, 5])

@@ -142,7 +142,7 @@ class Codebook(Settling):
             rows = rows - entries.detach()
         quantised = Quantised(torch.stack(left), torch.stack(picked), torch.stack(indices))
         if self.training and self.noted is None:  # a penalty may encode again; the batch itself comes first
-            self.noted = (quantised.left.detach(), quantised.indices)
+            self.noted = (quantised.left.detach().to(self.codes), quantised.indices)
         return quantised
 
     def entries(self, indices: Tensor) -> Tensor:
