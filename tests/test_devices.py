@@ -71,7 +71,7 @@ def test_products_in_bfloat16_leave_the_loss_and_what_is_kept_in_float32(name: s
             terms = model.terms(batch, rng, 0.5)
         average(terms, None)["loss"].backward()
         model.after_step(rng)
-        found.append(float(average(terms, None)["loss"]))
+        found.append(average(terms, None)["loss"].item())
         assert all(values.dtype != torch.bfloat16 for values in model.state_dict().values())
         assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     assert found[1] == pytest.approx(found[0], rel=0.1)
