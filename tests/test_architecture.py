@@ -32,6 +32,7 @@ LAYERS = [
         "isthmus.callbacks",
         "isthmus.inference",
         "isthmus.threads",
+        "isthmus.residence",
         "isthmus.chunks",
     ),
     (

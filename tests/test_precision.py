@@ -33,7 +33,7 @@ def wide(**settings: Any) -> ist.Autoencoder:
     "settings", [{}, {"shortcut": False}, {"bottleneck": ist.Gaussian()}], ids=["pca", "plain", "vae"]
 )
 def test_half_precision_loses_little_in_an_epoch_and_keeps_float32_masters(digits: np.ndarray, settings: dict) -> None:
-    half = trained(wide(**settings), maker("dense", torch.bfloat16), digits)
+    half = trained(wide(**settings), maker("dense", "bfloat16"), digits)
     exact = trained(wide(**settings), reference, digits)
     assert {p.dtype for p in half.model.parameters()} == {torch.float32}
     said, known = (run.history.epochs[-1]["held_out"]["loss"] for run in (half, exact))
@@ -43,7 +43,7 @@ def test_half_precision_loses_little_in_an_epoch_and_keeps_float32_masters(digit
 
 def test_masters_keep_what_bfloat16_would_round_away(digits: np.ndarray) -> None:
     """Adding 1e-4 to weights near 1 a hundred times moves float32 by a hundredth, and bfloat16 not at all."""
-    run = trained(wide(), maker("dense", torch.bfloat16), digits)
+    run = trained(wide(), maker("dense", "bfloat16"), digits)
     weight = next(p for p in run.model.parameters() if p.dim() > 1)
     assert not torch.equal(weight.detach(), weight.detach().bfloat16().float())
 
@@ -62,14 +62,14 @@ def test_what_is_asked_for_is_done_and_told(digits: np.ndarray) -> None:
     assert not any("bfloat16" in event for event in wide(precision="float32").fit(digits).history_.events)
 
 
-@pytest.mark.parametrize(("half", "dtype"), [(1.0049, torch.bfloat16), (1.0051, None), (float("nan"), None)])
-def test_the_probe_decides_at_half_a_percent(digits: np.ndarray, monkeypatch, half: float, dtype: Any) -> None:
+@pytest.mark.parametrize(("half", "taken"), [(1.0049, "bfloat16"), (1.0051, "float32"), (float("nan"), "float32")])
+def test_the_probe_decides_at_half_a_percent(digits: np.ndarray, monkeypatch, half: float, taken: str) -> None:
     monkeypatch.setattr(precision, "promises", lambda run: True)
-    monkeypatch.setattr(precision, "_error", lambda run, steps, kind, engine: half if kind else 1.0)
+    monkeypatch.setattr(precision, "_error", lambda run, steps, kind, engine: half if kind == "bfloat16" else 1.0)
     run = trained(wide(), reference, digits)
     verdict = precision.settle(run, "auto", "auto")
-    assert verdict.dtype == dtype
-    assert ("the layers multiply in bfloat16" if dtype else "training stayed in float32") in verdict.why
+    assert verdict.precision == taken
+    assert ("the layers multiply in bfloat16" if taken == "bfloat16" else "training stayed in float32") in verdict.why
 
 
 def test_a_real_probe_costs_at_most_a_twentieth_of_the_steps_twice(digits: np.ndarray, monkeypatch) -> None:
@@ -91,4 +91,4 @@ def test_small_and_short_trainings_and_those_without_held_out_rows_stay_exact(di
     monkeypatch.setattr(precision, "computes_bfloat16", lambda: True)
     for settings in ({"network": ist.MLP(hidden=(16,))}, {}, {"validation_fraction": 0, "max_epochs": 40}):
         run = trained(wide(**settings) if settings else wide(max_epochs=1), reference, digits)
-        assert precision.settle(run, "auto", "auto") == (None, "")
+        assert precision.settle(run, "auto", "auto") == ("float32", "")

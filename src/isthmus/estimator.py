@@ -32,7 +32,7 @@ from isthmus.model import Blueprint
 from isthmus.parts.part import from_json
 from isthmus.parts.reconstructions import cells_of
 from isthmus.parts.step import Batch
-from isthmus.precision import asked, settle
+from isthmus.precision import settle
 from isthmus.resolution import (
     LARGEST_AUTO,
     given_latent_dim,
@@ -50,7 +50,7 @@ from isthmus.resolution import (
 from isthmus.sampling import UNFITTED, draw, learned_sampler, seeded
 from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
 from isthmus.splitting import FEWEST_TO_HOLD_OUT, split
-from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, pretrain, train
+from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, pretrain, seed_globals, train
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -81,7 +81,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "columns", "range" or "none".
     shortcut : start from PCA and keep the network only when it is better on held-out rows; "auto" wherever possible.
     weight_decay : decoupled weight decay (Loshchilov 2019).
-    engine : "auto", or what computes the steps: "eager" or "dense"; device : "auto", "cpu", "cuda".
+    engine : "auto", or what computes the steps: "eager", "dense" or "graphs"; device : "auto", "cpu", "cuda".
     precision : of the products in training: "float32", "bfloat16", or "auto", bfloat16 where a probe shows no loss.
     callbacks : objects with ``on_train_begin(run)``, ``on_epoch_end(run)`` (True stops) or ``on_train_end(run)``.
     random_state : the seed; numpy's and torch's own generators are never touched.
@@ -180,8 +180,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 events=[f"{len(alive)} rows cannot prove a network better than PCA: the model is PCA."]
             )
         else:
-            multiplied, why = settle(run, self.precision, self.engine)
-            run.engine = maker(self.engine, multiplied)
+            precision, why = settle(run, self.precision, self.engine)
+            run.engine = maker(self.engine, precision)
             run.history.events += [why] if why else []
             self.history_ = train(run, self._listeners())
         trained = self._held_out_losses(run)
@@ -220,7 +220,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             rows, weight, told = rows.subset(alive), weight[alive], None if told is None else told[alive]
         piece = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks), told)
         if not hasattr(self, "_run"):
-            engine = maker(resolve_engine(self.engine), asked(self.precision))
+            engine = maker(resolve_engine(self.engine), self.precision)
             self._run = Run(self.model_, piece, self._plan, self.seed_, "", engine, self.history_, self.n_iter_)
         run = self._run
         run.data, run.history.stopped = piece, "finished"
@@ -287,8 +287,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         spectrum = principal_of(split.train, split.train_weight, most, self.seed_)
         latent_dim = resolve_latent_dim(self.latent_dim, spectrum, layout, parts)
         width = 0 if self.condition_ is None else self.condition_.width
-        with torch.random.fork_rng([]):  # weights are drawn on the CPU: seeding every device would wake up a GPU
-            torch.default_generator.manual_seed(self.seed_)
+        with torch.random.fork_rng([]):  # models are built on the CPU
+            seed_globals(self.seed_, torch.device("cpu"))
             self.model_ = self._design.build(
                 Blueprint(parts, layout, latent_dim, self._has_shortcut, width, len(split.train))
             )
@@ -300,7 +300,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.model_.start_from(self.principal_)
         self.model_.to(device)
         self.settings_ = resolved(self, engine, device)
-        return Run(self.model_, split, self._plan, self.seed_, engine=maker(engine, asked(self.precision)))
+        return Run(self.model_, split, self._plan, self.seed_, engine=maker(engine, self.precision))
 
     def _listeners(self) -> list[Any]:
         if self.verbose not in (True, False, "auto"):

@@ -128,7 +128,7 @@ def restore(autoencoder: Any, saved: Saved) -> None:
     autoencoder._design = from_json(settings["design"]) if "design" in settings else Direct()
     width = 0 if autoencoder.condition_ is None else autoencoder.condition_.width
     blueprint = Blueprint(Parts(**chosen), codec.layout, settings["latent_dim"], settings["shortcut"], width)
-    with torch.random.fork_rng():  # building draws initial weights, which are overwritten at once
+    with torch.random.fork_rng([]):  # building draws initial weights, which are overwritten at once
         model = autoencoder._design.build(blueprint)
     try:
         model.load_state_dict(

@@ -31,35 +31,32 @@ TOLERATED = 1.005
 class Verdict(NamedTuple):
     """In which precision the layers multiply, and why."""
 
-    dtype: torch.dtype | None
-    """None: that of the weights."""
+    precision: str
+    """As ``engine.choice.maker`` takes it."""
     why: str
     """A sentence; "" where nothing was tried."""
-
-
-def asked(setting: str) -> torch.dtype | None:
-    """Return what ``precision`` asks for without a probe."""
-    return torch.bfloat16 if setting == "bfloat16" else None
 
 
 def settle(run: Run, setting: str, engine: str) -> Verdict:
     """Return the precision of a run: what is asked for, or what the rule promises and the probe confirms."""
     if setting not in PRECISIONS:
         raise SettingError(f"precision={setting!r} is not known; use 'auto', 'float32' or 'bfloat16'.")
+    if next(run.model.parameters()).device.type == "cuda":
+        return Verdict(setting, "")  # there, "auto" is TF32
     refusal = f"engine={engine!r} was asked for" if engine not in ("auto", "dense") else Dense.refuses(run.model)
     if setting == "bfloat16" and refusal:
         raise SettingError(f"precision='bfloat16' cannot be computed here: {refusal}; use precision='auto'.")
     if setting == "bfloat16":
-        return Verdict(torch.bfloat16, "bfloat16 was asked for.")
+        return Verdict("bfloat16", "bfloat16 was asked for.")
     if setting == "float32" or refusal or not promises(run) or run.data.held_out is None:
-        return Verdict(None, "")
+        return Verdict("float32", "")
     steps = probe_steps(run)
-    exact, half = (_error(run, steps, dtype, engine) for dtype in (None, torch.bfloat16))
+    exact, half = (_error(run, steps, precision, engine) for precision in ("float32", "bfloat16"))
     change = f"{100 * (half / exact - 1):+.2f} %" if exact > 0 else "no less"
     said = f"In a probe of {steps} steps the held-out error in bfloat16 was {change} beside float32"
     if half <= TOLERATED * exact:
-        return Verdict(torch.bfloat16, f"{said}: the layers multiply in bfloat16.")
-    return Verdict(None, f"{said}: training stayed in float32.")
+        return Verdict("bfloat16", f"{said}: the layers multiply in bfloat16.")
+    return Verdict("float32", f"{said}: training stayed in float32.")
 
 
 def promises(run: Run) -> bool:
@@ -86,7 +83,7 @@ def _numbers(parameters: Iterable[nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
 
-def _error(run: Run, steps: int, dtype: torch.dtype | None, engine: str) -> float:
+def _error(run: Run, steps: int, precision: str, engine: str) -> float:
     """Return the mean held-out error after a short training of a copy, judged in float32 both times."""
     data, count = run.data, min(steps * run.plan.batch_size, len(run.data.train))
     some = torch.from_numpy(np.random.default_rng(run.seed).permutation(len(data.train))[:count])
@@ -97,7 +94,7 @@ def _error(run: Run, steps: int, dtype: torch.dtype | None, engine: str) -> floa
     )
     epochs = max(1, round(steps * run.plan.batch_size / count))
     plan = run.plan._replace(epochs=epochs, patience=None)
-    probe = Run(copy.deepcopy(run.model), little, plan, run.seed, engine=maker(engine, dtype))
+    probe = Run(copy.deepcopy(run.model), little, plan, run.seed, engine=maker(engine, precision))
     train(probe)
     assert data.held_out is not None, "settle() asks for held-out rows first"
     return float(map_rows(probe.model.cells, data.held_out, probe.model, cells=data.cells).mean(dtype=np.float64))

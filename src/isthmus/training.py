@@ -6,12 +6,14 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from isthmus import residence
 from isthmus.chunks import chunk_rows, chunks
 from isthmus.data.rows import DenseRows, Rows
 from isthmus.engine import Block, Engine, Maker, average, reference
@@ -28,8 +30,9 @@ STEPS = {"quick": 600, "default": 2500, "thorough": 10000}
 """How many optimiser steps an effort is worth, before the bounds on epochs."""
 EPOCHS = {"quick": (4, 100), "default": (20, 400), "thorough": (60, 1500)}
 """Fewest and most epochs of an effort."""
-BLOCK = 2**20
-"""How many numbers are gathered at once for the steps to come: four megabytes, few enough to stay in a cache."""
+BLOCK = {"cpu": 2**20, "cuda": 2**26}
+"""How many numbers are gathered at once for the steps to come: four megabytes, few enough to stay in a cache of a processor; a
+quarter of a gigabyte on a GPU, where every block ends with a wait for its losses."""
 RESTARTS = 4
 """How often training restarts from its last good weights, each time at a quarter of the rate, before it gives up."""
 
@@ -153,7 +156,7 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     # Dropout draws from torch's global generator, which is seeded anew each epoch, inside a fork.
     device = next(run.model.parameters()).device
     own = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(own), threads_for(run.model, run.plan.batch_size, passes=3):
+    with torch.random.fork_rng(own), threads_for(run.model, run.plan.batch_size, passes=3), _settled(run):
         if run.epoch == 0:
             judged = _judge(run)
             run.cap = math.inf if judged is None else most_one_row_may_count(judged.losses)
@@ -193,6 +196,7 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
             )
             log.warning(history.events[-1])
         finally:
+            history.engine_note = "; ".join(note for note in (history.engine_note, engine.note) if note)
             _notify(callbacks, "on_train_end", run)
         run.model.load_state_dict(run.best)
     run.model.eval()
@@ -224,10 +228,32 @@ def _endless(run: Run, batch_size: int, rng: torch.Generator) -> Iterator[Batch]
             yield gather(data.train, index, data.train_weight, data.cells, run.model, data.train_condition)
 
 
+@contextmanager
+def _settled(run: Run) -> Iterator[None]:
+    """Let the rows of a run lie on the device of its model meanwhile, if they fit."""
+    given, device = run.data, next(run.model.parameters()).device
+    if device.type == "cpu":
+        yield
+        return
+    why_not = residence.too_large([given.train, *([given.held_out] if given.held_out else [])], device)
+    if why_not:
+        run.history.engine_note = "; ".join(note for note in (run.history.engine_note, why_not) if note)
+    else:
+        run.data = Data(
+            residence.moved(given.train, device),
+            None if given.held_out is None else residence.moved(given.held_out, device),
+            *(None if values is None else values.to(device) for values in given[2:]),
+        )
+    try:
+        yield
+    finally:
+        run.data = given
+
+
 def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
     """Pass once over the training rows in a new order; stop at the first block whose loss is not finite."""
     rng = generator(run.seed, run.epoch, run.model)
-    _seed_global(rng)
+    seed_globals(rng.initial_seed(), rng.device)
     sums: dict[str, float] = {}
     run.model.train()
     for block in blocks(run, torch.Generator().manual_seed(rng.initial_seed())):
@@ -238,29 +264,27 @@ def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
     return sums
 
 
-def _seed_global(rng: torch.Generator) -> None:
-    """Seed the global generators that dropout draws from: the CPU's, and that of the device in use, but no other GPU's."""
-    torch.default_generator.manual_seed(rng.initial_seed())
-    if rng.device.type == "cuda":
-        with torch.cuda.device(rng.device):
-            torch.cuda.manual_seed(rng.initial_seed())
-
-
 def blocks(run: Run, rng: torch.Generator) -> Iterator[Block]:
     """Yield the training rows of one epoch in a new order, some steps at a time, in batches of equal size but for one row."""
-    rows = run.data.train
+    rows, parameter = run.data.train, next(run.model.parameters())
     steps = math.ceil(len(rows) / run.plan.batch_size)
-    batches = torch.randperm(len(rows), generator=rng).tensor_split(
-        steps
-    )  # nearly equal, so that every row counts the same
-    together = max(1, BLOCK // (run.plan.batch_size * math.prod(rows.shape)))
-    for start in range(0, steps, together):
-        some = batches[start : start + together]
-        progress = [(run.epoch + step / steps) / run.plan.epochs for step in range(start, start + len(some))]
-        taken = gather(
-            rows, torch.cat(some), run.data.train_weight, run.data.cells, run.model, run.data.train_condition
-        )
-        yield Block(taken, [len(batch) for batch in some], progress, [_rate(run, share) for share in progress])
+    # Drawn on the CPU whatever the device, so that the order of a seed is the same everywhere.
+    order = torch.randperm(len(rows), generator=rng).to(residence.device_of(rows))
+    batches = order.tensor_split(steps)  # nearly equal, so that every row counts the same
+    together = max(1, BLOCK.get(parameter.device.type, BLOCK["cuda"]) // (run.plan.batch_size * math.prod(rows.shape)))
+
+    def taken(like: Tensor) -> Iterator[Block]:
+        for start in range(0, steps, together):
+            some = batches[start : start + together]
+            progress = [(run.epoch + step / steps) / run.plan.epochs for step in range(start, start + len(some))]
+            index = torch.cat(some)
+            taken = _taken(rows, index, run.data.train_weight, run.data.cells, like, run.data.train_condition)
+            yield Block(taken, [len(batch) for batch in some], progress, [_rate(run, share) for share in progress])
+
+    if order.device == parameter.device or parameter.device.type != "cuda":
+        yield from taken(parameter)
+    else:
+        yield from residence.ahead(taken(parameter.new_empty(0, device="cpu")), parameter.device)
 
 
 class Judgement(NamedTuple):
@@ -313,7 +337,8 @@ def _keep_if_best(run: Run, judged: Judgement | None) -> None:
         loss = -float(run.epoch)  # nothing to judge by: the latest is the best
     else:
         capped, weight = judged.losses.double().clamp(max=run.cap), run.data.held_out_weight
-        loss = float(capped.mean() if weight is None else weight.double() @ capped / weight.double().sum())
+        share = None if weight is None else weight.cpu().double() / weight.cpu().double().sum()
+        loss = float(capped.mean() if share is None else share @ capped)
     if not loss >= run.best_loss or not run.best:  # not a number is never the best for long
         run.best_loss, run.history.best_epoch = loss, run.epoch
         run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
@@ -383,6 +408,14 @@ def generator(seed: int, epoch: int, model: Model) -> torch.Generator:
     return torch.Generator(device).manual_seed((seed * 2_654_435_761 + (epoch + 1) * 40_503) % 2**63)
 
 
+def seed_globals(seed: int, device: torch.device) -> None:
+    """Seed the global generators of the CPU and of one device; those of other devices are none of ours."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 def gather(
     rows: Rows,
     index: Tensor | slice,
@@ -392,12 +425,22 @@ def gather(
     condition: Tensor | None = None,
 ) -> Batch:
     """Take some rows as a batch on the model's device."""
-    parameter = next(model.parameters())
+    return _taken(rows, index, weight, cells, next(model.parameters()), condition)
+
+
+def _taken(
+    rows: Rows,
+    index: Tensor | slice,
+    weight: Tensor | None,
+    cells: Tensor | None,
+    like: Tensor,
+    condition: Tensor | None,
+) -> Batch:
     x, observed = rows.take(index)
     return Batch(
-        x.to(parameter),
-        None if observed is None else observed.to(parameter.device),
-        None if cells is None else cells.to(parameter.device),
-        None if weight is None else weight[index].to(parameter),
-        None if condition is None else condition[index].to(parameter),
+        x.to(like),
+        None if observed is None else observed.to(like.device),
+        None if cells is None else cells.to(like.device),
+        None if weight is None else weight[index].to(like),
+        None if condition is None else condition[index].to(like),
     )

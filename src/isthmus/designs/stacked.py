@@ -23,7 +23,7 @@ from isthmus.parts.networks import MLP, Modules
 from isthmus.parts.networks.activations import activation, dropout
 from isthmus.parts.reconstructions import Normal, SquaredError
 from isthmus.parts.step import Batch
-from isthmus.training import Data, Run, train
+from isthmus.training import Data, Run, seed_globals, train
 
 
 @dataclass
@@ -136,8 +136,8 @@ def _alone(model: Composed, layer: Layer, shape: tuple[int, ...], is_first: bool
     width = model.blueprint.condition_width if is_code else 0
     layout = model.layout if is_first else Layout(shape)
     with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(
-            seed
+        seed_globals(
+            seed, torch.device("cpu")
         )  # whatever is drawn here is overwritten, but the user's generator must not notice
         small = Composed(Blueprint(parts, layout, layer.width, condition_width=width, n_rows=model.blueprint.n_rows))
     small.to(next(model.parameters()))

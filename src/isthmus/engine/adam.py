@@ -46,8 +46,8 @@ class Adam:
         return {n: g for group in self.groups for n, g in zip(group.names, group.gradients, strict=True)}
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """Move every parameter that has a gradient, then forget the gradients."""
+    def step(self, learning_rate: float | Tensor) -> None:
+        """Move every parameter that has a gradient, then forget the gradients. The rate may be a float32 tensor, ()."""
         for group in self.groups:
             if group.flat is not None:
                 self._move(learning_rate, group.weight_decay, *([tensor] for tensor in group.flat))
@@ -68,7 +68,7 @@ class Adam:
 
     def _move(
         self,
-        learning_rate: float,
+        learning_rate: float | Tensor,
         weight_decay: float,
         parameters: list[Tensor],
         gradients: list[Tensor],

@@ -34,9 +34,10 @@ class Dense(Engine):
 
     name: ClassVar[str] = "dense"
 
-    def __init__(self, model: Model, optimizer: Adam, multiplied: torch.dtype | None = None) -> None:
-        """With ``multiplied=torch.bfloat16`` the layers multiply in half precision; the weights that Adam moves stay."""
+    def __init__(self, model: Model, optimizer: Adam, precision: str = "float32") -> None:
+        """With ``precision="bfloat16"`` the layers multiply in half precision; the weights that Adam moves stay exact."""
         assert isinstance(model, Composed), "refuses() was asked first"
+        multiplied = torch.bfloat16 if precision == "bfloat16" else None
         self.model, self.weights = model, Weights(model, optimizer, multiplied)
         self._programs: dict[tuple[int, bool, bool], Program] = {}
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isthmus.engine.adam import Adam
 from isthmus.engine.engine import Block, Engine, Tally
+from isthmus.engine.precision import multiplying, rounding
 from isthmus.model import Model
 from isthmus.parts.step import Batch
 
@@ -18,20 +19,26 @@ class Eager(Engine):
 
     name: ClassVar[str] = "eager"
 
-    def __init__(self, model: Model, optimizer: Adam) -> None:
-        self.model, self.optimizer = model, optimizer
+    def __init__(self, model: Model, optimizer: Adam, precision: str = "float32") -> None:
+        self.model, self.optimizer, self.precision = model, optimizer, precision
+        self.device = next(model.parameters()).device
 
     def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
         tally = Tally()
-        for batch, progress, rate in block.steps():
-            means = self.step(batch, rng, progress, rate)
-            del means["loss"]  # the tally sums it up again
-            tally.add({name: mean * len(batch.x) for name, mean in means.items()})
+        with multiplying(self.precision, self.device):
+            for batch, progress, rate in block.steps():
+                means = self.step(batch, rng, progress, rate)
+                del means["loss"]  # the tally sums it up again
+                tally.add({name: mean * len(batch.x) for name, mean in means.items()})
         return tally.sums()
 
-    def step(self, batch: Batch, rng: torch.Generator, progress: float, learning_rate: float) -> dict[str, Tensor]:
+    def step(
+        self, batch: Batch, rng: torch.Generator, progress: float, learning_rate: float | Tensor
+    ) -> dict[str, Tensor]:
         """Train on one batch; return the loss and its terms, each (), as they were before the step."""
-        means = average(self.model.terms(batch, rng, progress), batch.weight)
+        with rounding(self.precision, self.device):
+            terms = self.model.terms(batch, rng, progress)
+        means = average(terms, batch.weight)
         means["loss"].backward()
         self.optimizer.step(learning_rate)
         self.model.after_step(rng)

@@ -42,6 +42,8 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
+    note: str = ""
+    """Why some steps were not computed as fast as the others; "" when all were."""
 
     @abstractmethod
     def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
@@ -79,3 +81,9 @@ def part_of(rows: Batch, start: int, stop: int) -> Batch:
         None if weight is None else weight[start:stop],
         None if condition is None else condition[start:stop],
     )
+
+
+def mapped(rows: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
+    """Return a batch of what ``function`` makes of every tensor."""
+    x, *others = rows
+    return Batch(function(x), *(None if values is None else function(values) for values in others))

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from isthmus.errors import SettingError
 from isthmus.parts.bottlenecks.bottleneck import Bottleneck, Discrete, Head, broadcast
+from isthmus.parts.constants import constant
 from isthmus.parts.step import Code
 
 SLACK = 1e-3
@@ -81,7 +82,7 @@ class FiniteScalar(Bottleneck, Discrete):
         return tuple(levels) if len(levels) > 1 else tuple(levels) * z_shape[0]
 
     def _levels(self, z: Tensor) -> Tensor:
-        return broadcast(torch.tensor(self.sizes(z.shape[1:]), dtype=z.dtype, device=z.device), z)
+        return broadcast(constant(self.sizes(z.shape[1:]), z), z)
 
 
 @dataclass

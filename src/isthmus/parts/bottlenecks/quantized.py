@@ -142,7 +142,7 @@ class Codebook(Settling):
             rows = rows - entries.detach()
         quantised = Quantised(torch.stack(left), torch.stack(picked), torch.stack(indices))
         if self.training and self.noted is None:  # a penalty may encode again; the batch itself comes first
-            self.noted = (quantised.left.detach(), quantised.indices)
+            self.noted = (quantised.left.detach().to(self.codes), quantised.indices)
         return quantised
 
     def entries(self, indices: Tensor) -> Tensor:
@@ -170,7 +170,7 @@ class Codebook(Settling):
         due = self.unused < 0
         if self.revive_after:
             due |= self.unused >= self.revive_after
-        if not due.any():
+        if due.device.type == "cpu" and not due.any():  # a GPU would have to be waited for to answer
             return
         n_rows = rows.shape[2]
         place = due.cumsum(-1) - 1  # its turn among those of its codebook
@@ -260,7 +260,7 @@ def nearest(rows: Tensor, codes: Tensor) -> Tensor:
 def gathered(rows: Tensor, indices: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Return how many of the rows (levels, groups, N, width) chose each of ``size`` codes, and the sums of those rows."""
     levels, groups, n_rows, width = rows.shape
-    if rows.is_cuda:  # there index_add adds in no fixed order, and the same seed must give the same bits
+    if rows.device.type != "cpu":  # a GPU adds by index in no fixed order, and the same seed must give the same bits
         chosen = rows.new_zeros(levels, groups, n_rows, size).scatter_(-1, indices[..., None], 1.0)
         return chosen.sum(2), chosen.mT @ rows
     first = size * torch.arange(levels * groups, device=rows.device).view(levels, groups, 1)

@@ -52,15 +52,16 @@ class Cut(Settling):
         self._smallest: Tensor | None = None
 
     def forward(self, z: Tensor) -> Tensor:
-        kept = z.detach()[z.detach() > 0]
-        if self.training and len(kept):
-            self._smallest = kept.min()
+        if self.training:
+            self._smallest = torch.where(z > 0, z, torch.inf).detach().amin()  # infinite where nothing was kept
         return z
 
     def after_step(self, rng: torch.Generator) -> None:
         if self._smallest is not None:
-            self.count += 1
-            self.value += (self._smallest - self.value) / self.count.clamp(max=self.steps)
+            was_kept = self._smallest < torch.inf
+            self.count += was_kept
+            move = (self._smallest - self.value) / self.count.clamp(min=1, max=self.steps)
+            self.value += torch.where(was_kept, move, 0.0)
             self._smallest = None
 
 
@@ -183,15 +184,21 @@ def largest(values: Tensor, k: int) -> Tensor:
     return torch.zeros_like(values).scatter(1, kept.indices, kept.values)
 
 
-def revival(dead: Tensor, step: Step) -> Tensor:
-    """Return the reconstruction term, (B,), of the main output as it stands plus what the ``dead`` (latent_dim,) add to it."""
+def revival(dead: Tensor, step: Step, counts: bool | None = None) -> Tensor:
+    """Return the reconstruction term, (B,), of the main output as it stands plus what the ``dead`` (latent_dim,) add to it.
+
+    With ``counts``, the default on a CPU, nothing is computed for numbers that are not dead. A GPU would have to be waited for
+    to learn how many are.
+    """
     before = step.code.before
     assert before is not None, "a code that was made sparse says what it was before"
-    if not dead.any():
-        return before.new_zeros(len(before))
+    most, counts = max(1, before.shape[1] // 2), dead.device.type == "cpu" if counts is None else counts
+    if counts:
+        most = min(int(dead.sum()), most)
+        if not most:
+            return before.new_zeros(len(before))
     living = torch.full_like(before, -torch.inf)
-    candidates = torch.where(broadcast(dead, before), before, living)
-    most = min(int(dead.sum()), max(1, before.shape[1] // 2))
-    z = largest(candidates, most)
+    candidates = largest(torch.where(broadcast(dead, before), before, living), most)
+    z = torch.where(candidates == -torch.inf, 0.0, candidates)
     added = step.decode(z) - step.decode(torch.zeros_like(z))
-    return step.error(step.x_hat.detach() + added)
+    return torch.where(dead.any(), step.error(step.x_hat.detach() + added), 0.0)

@@ -94,5 +94,6 @@ def divergence(kappa: Tensor, d: int) -> Tensor:
 
 
 def _gamma(shape: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw gamma variables of the given shapes; torch's public sampler takes no generator."""
-    return torch._standard_gamma(shape, generator=rng)  # pyright: ignore[reportPrivateImportUsage]
+    """Draw gamma variables of the given shapes, at least in float32; torch's public sampler takes no generator."""
+    exact = shape.to(torch.promote_types(shape.dtype, torch.float32))
+    return torch._standard_gamma(exact, generator=rng)  # pyright: ignore[reportPrivateImportUsage]

@@ -37,7 +37,7 @@ class BatchNorm(Settling):
         if not self.training or math.prod(x.shape[place] for place in over) < 2:
             return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias)
         if self._noted is None:  # the first pass of a step is that of its batch; later ones may be a penalty's
-            variance, mean = torch.var_mean(x.detach(), over)
+            variance, mean = torch.var_mean(x.detach().to(self.mean), over)
             self._noted = mean, variance
         return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
 

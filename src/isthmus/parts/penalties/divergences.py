@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from isthmus.errors import SettingError
+from isthmus.parts.constants import constant
 from isthmus.parts.penalties.penalty import Penalty
 from isthmus.parts.step import Posterior, Step, normal
 
@@ -50,7 +51,7 @@ class MMD(Penalty):
     def _similar(self, one: Tensor, other: Tensor) -> Tensor:
         """Return k between every two codes, (n, m)."""
         squared = (one.square().sum(1)[:, None] + other.square().sum(1) - 2 * one @ other.T).clamp(min=0)
-        widths = squared.new_tensor(SCALES)[:, None, None] * (2 * one.shape[1] * self.scale)
+        widths = constant(SCALES, squared)[:, None, None] * (2 * one.shape[1] * self.scale)
         each = widths / (widths + squared) if self.kernel == "imq" else (-squared / widths).exp()
         return each.sum(0)
 

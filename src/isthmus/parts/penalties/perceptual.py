@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -67,7 +67,7 @@ class Perceptual(Onlooker):
             assert step.features is not None, "an onlooker needs its network"
             return step.features
         if self.features == "random":
-            weights = [weight.to(x) for weight in random_weights(x.shape[1])]
+            weights = _random_weights_for(x.shape[1], x.dtype, x.device)
             return lambda images: feature_maps(images, weights)
         if self.features == GIVEN:
             raise SettingError(
@@ -84,6 +84,13 @@ def _require_images(shape: tuple[int, ...]) -> None:
             f"Perceptual compares images, but a sample has the shape {tuple(shape)}; give images (n, h, w) or (n, c, h, w), "
             f"or leave the penalty out."
         )
+
+
+@cache
+def _random_weights_for(channels: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Return the weights of the random network where they are needed, copied there once."""
+    with torch.inference_mode(False):
+        return tuple(weight.to(device, dtype) for weight in random_weights(channels))
 
 
 def frozen_features(module: nn.Module, like: Tensor) -> Callable[[Tensor], Sequence[Tensor]]:

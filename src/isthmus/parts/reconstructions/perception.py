@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from isthmus.errors import SettingError
 from isthmus.layout import Layout
+from isthmus.parts.constants import constant
 from isthmus.parts.reconstructions.reconstruction import Reconstruction, identity_link, observed_only
 from isthmus.parts.step import Batch
 
@@ -97,7 +98,7 @@ class MultiScaleSSIM(Resemblance):
 
     def similarity(self, x: Tensor, gap: Tensor, observed: Tensor | None) -> Tensor:
         """Return M of each channel, (B, c), for images x and x - gap; what was not observed does not enter the averages."""
-        weights = torch.tensor(SCALES[: scales(min(x.shape[2:]), self.window)], dtype=x.dtype, device=x.device)
+        weights = constant(SCALES[: scales(min(x.shape[2:]), self.window)], x)
         weights = weights / weights.sum()
         share = None if observed is None else observed.to(x)
         product = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
