@@ -11,6 +11,6 @@ def chunks(n_rows: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n_rows))
 
 
-def chunk_rows(size: int) -> int:
-    """Return how many rows of ``size`` numbers a chunk holds: a power of two, 32 to 1,024, of about half a million numbers."""
-    return 2 ** min(10, max(5, (2**19 // max(1, size)).bit_length() - 1))
+def chunk_rows(size: int, most: int = 1024) -> int:
+    """Return how many rows of ``size`` numbers a chunk holds: about half a million numbers; a power of two, 32 to ``most``."""
+    return min(most, max(32, 2 ** ((2**19 // max(1, size)).bit_length() - 1)))

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from isthmus import data, persistence
 from isthmus.callbacks import ProgressBar
-from isthmus.chunks import chunk_rows
 from isthmus.codestats import code_statistics
 from isthmus.components import principal_of
 from isthmus.conditions import LABELS, Condition
@@ -26,7 +25,7 @@ from isthmus.engine.choice import maker
 from isthmus.errors import SettingError
 from isthmus.folder import resolved, restore, settings_key, to_saved
 from isthmus.history import History
-from isthmus.inference import map_rows
+from isthmus.inference import map_rows, rows_at_once
 from isthmus.inputs import check_counts, check_input, check_weight
 from isthmus.model import Blueprint
 from isthmus.parts.part import from_json
@@ -210,7 +209,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             weight = check_weight(sample_weight, len(rows))
             self._run = self._start(rows, np.arange(len(rows)), np.arange(0), weight, told)
         else:
-            rows = self._encode(X)
+            rows = self.codec_.encode(check_input(self, X, reset=False))
             if self.model_.parts.reconstruction.needs_counts:
                 check_counts(rows, self.codec_.layout, type(self.model_.parts.reconstruction).__name__)
             weight = check_weight(sample_weight, len(rows))
@@ -426,13 +425,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         return list(dict.fromkeys(block.column for block in self.codec_.layout.blocks)) or None
 
-    def _encode(self, X: Any) -> Rows:
-        check_is_fitted(self)
-        return self.codec_.encode(check_input(self, X, reset=False))
-
     def _map(self, X: Any, condition: Any, function: Callable[[Batch], Tensor]) -> np.ndarray:
         """Apply ``function(batch) -> (B, ...)`` to all rows of X."""
-        rows = self._encode(X)
+        check_is_fitted(self)
+        rows = self.codec_.view(check_input(self, X, reset=False))
         told = self._condition(X, condition, len(rows))
         return map_rows(function, rows, self.model_, cells=cells_of(self.codec_.layout.blocks), condition=told)
 
@@ -452,7 +448,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if not np.isfinite(Z).all():
             raise SettingError("The codes hold NaN or infinite values, which stand for no sample; remove those rows.")
         codes = DenseRows(Z.reshape(len(Z), *self.model_.z_shape))
-        told, size = self._condition(X, condition, len(Z)), chunk_rows(self.codec_.layout.size)
+        told, size = self._condition(X, condition, len(Z)), rows_at_once(self.model_, self.codec_.layout.size)
         return map_rows(
             lambda batch: self.model_.decoder(batch.x, batch.condition), codes, self.model_, size, condition=told
         )

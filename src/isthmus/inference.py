@@ -1,12 +1,14 @@
 """Inference in chunks of one fixed shape, so that a row's result does not depend on the rows around it.
 
 Matrix products round differently for different shapes; with one shape for every call, and rows aligned in memory
-(``parts.networks.linear``), they cannot.
+(``parts.networks.linear``), they cannot. A chunk is small enough for the cache, from the scaling of its rows to its result.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -14,8 +16,23 @@ from torch import Tensor, nn
 
 from isthmus.chunks import chunk_rows, chunks
 from isthmus.data.rows import Rows
+from isthmus.engine.products import blas_is_slow
+from isthmus.parts.networks.linear import Layers, packed
 from isthmus.parts.step import Batch
 from isthmus.threads import threads_for
+
+MOST_DENSE = 8192
+"""The most rows of a chunk for dense layers: a call costs tens of microseconds, which narrow layers must outweigh
+(``python benchmarks/inference.py``)."""
+
+
+def rows_at_once(model: nn.Module, size: int) -> int:
+    """Return how many rows a chunk holds, for samples of ``size`` numbers: by the widest layer where all are dense."""
+    modules = list(model.modules())
+    if not any(isinstance(module, Layers) for module in modules):
+        return chunk_rows(size)
+    widths = [max(weight.shape) for weight in (*model.parameters(), *model.buffers()) if weight.dim() == 2]
+    return chunk_rows(max([size, *widths]), MOST_DENSE)
 
 
 @torch.inference_mode()
@@ -31,23 +48,29 @@ def map_rows(
 
     ``cells`` is as in :class:`Batch`; ``condition`` (n, c) goes along with the rows.
     """
-    size = size or chunk_rows(int(np.prod(rows.shape)))
+    size = size or rows_at_once(model, math.prod(rows.shape))
     parameter = next(model.parameters())
-    out: np.ndarray | None = None
-    with threads_for(model, size, passes=1):
+    cells = None if cells is None else cells.to(parameter.device)
+    out = written = None
+    with threads_for(model, size, passes=1), packed(model, size) if packs(parameter) else nullcontext():
         for place in chunks(len(rows), size):
             x, observed = rows.take(place)
             count = len(x)
             x = _padded(x, size).to(parameter)
             observed = None if observed is None else _padded(observed, size).to(parameter.device)
             told = None if condition is None else _padded(condition[place], size).to(parameter)
-            batch = Batch(x, observed, None if cells is None else cells.to(parameter.device), condition=told)
-            result = function(batch)[:count].cpu().numpy()
-            if out is None:
-                out = np.empty((len(rows), *result.shape[1:]), dtype=result.dtype)
-            out[place] = result
+            result = function(Batch(x, observed, cells, condition=told))[:count]
+            if out is None or written is None:
+                out = np.empty((len(rows), *result.shape[1:]), dtype=result[:0].cpu().numpy().dtype)
+                written = torch.from_numpy(out)
+            written[place] = result
     assert out is not None, "there is at least one row"
     return out
+
+
+def packs(parameter: Tensor) -> bool:
+    """Say whether oneDNN multiplies: with packed weights it wins at every chunk, wherever the BLAS of torch is slow."""
+    return parameter.device.type == "cpu" and parameter.dtype == torch.float32 and blas_is_slow()
 
 
 def _padded(values: Tensor, size: int) -> Tensor:

@@ -52,14 +52,14 @@ def check_input(estimator: Any, X: Any, reset: bool) -> Any:
         reset=reset,
         accept_sparse="csr",
         dtype="numeric",
-        ensure_all_finite="allow-nan",
+        ensure_all_finite="allow-nan" if reset else False,  # the codec refuses infinities as it comes across them
         ensure_min_samples=2 if reset else 1,
     )
 
 
 def _check_samples(estimator: Any, X: Any, reset: bool) -> Any:
     if hasattr(X, "ndim"):
-        X = check_array(X, dtype="numeric", allow_nd=True, ensure_all_finite="allow-nan")  # pyright: ignore[reportArgumentType] - typed by its default
+        X = check_array(X, dtype="numeric", allow_nd=True, ensure_all_finite="allow-nan" if reset else False)  # pyright: ignore[reportArgumentType] - typed by its default
         if reset and len(X) < 2:
             raise DataError("The data holds 1 sample; at least 2 are needed to learn from.")
     if reset:

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DataError
 from ..layout import Layout
 from . import memory
-from .rows import DenseRows, Rows, SparseRows
+from .rows import DenseRows, Rows, ScaledRows, SparseRows
 from .scaling import Scaling, first_infinite, guard, learn_scaling, resolve, scaled
 
 FORMAT = 1
@@ -44,12 +44,13 @@ class ArrayCodec:
     def encode(self, X: Any) -> Rows:
         if is_sparse(X):
             return self._encode_sparse(X)
-        matrix = as_numbers(X)
-        _require_matrix(matrix)
-        self._require_width(matrix.shape[1])
+        matrix = self._matrix(X)
         _refuse_infinite(matrix)
         memory.require(len(matrix), matrix.shape[1])
         return DenseRows(*scaled(matrix, self.scaling))
+
+    def view(self, X: Any) -> Rows:
+        return self.encode(X) if is_sparse(X) else ScaledRows(self._matrix(X), self.scaling, _refuse_infinite)
 
     def decode(self, x: np.ndarray) -> Any:
         return in_family(self.scaling.decode(np.asarray(x), self.dtype), self.family)
@@ -69,6 +70,12 @@ class ArrayCodec:
 
     def arrays(self) -> dict[str, np.ndarray]:
         return self.scaling._asdict()
+
+    def _matrix(self, X: Any) -> np.ndarray:
+        matrix = as_numbers(X)
+        _require_matrix(matrix)
+        self._require_width(matrix.shape[1])
+        return matrix
 
     def _encode_sparse(self, X: Any) -> Rows:
         matrix = _checked_sparse(X)

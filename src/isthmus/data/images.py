@@ -12,7 +12,7 @@ from ..layout import Layout
 from . import memory
 from .arrays import as_numbers, family_of, in_family
 from .containers import Images, channels_first, guess_axes
-from .rows import DenseRows, Rows
+from .rows import DenseRows, Rows, ScaledRows
 from .scaling import Scaling, first_infinite, learn_scaling, resolve, scaled
 
 FORMAT = 1
@@ -45,14 +45,13 @@ class ImageCodec:
         return None
 
     def encode(self, X: Any) -> Rows:
-        pixels, _ = channels_first(_pixels(X), self._axes_of(X))
-        if pixels.shape[1:] != self.shape:
-            raise DataError(
-                f"the images are {_size(pixels.shape[1:])}, the model was trained on {_size(self.shape)}; "
-                "resize them, or read them with size=(height, width)."
-            )
-        _check(pixels)
+        pixels = self._fitting(X)
+        memory.require(len(pixels), int(np.prod(self.shape)), "the encoded images")
+        _refuse_infinite(pixels)
         return DenseRows(*scaled(pixels, self.scaling))
+
+    def view(self, X: Any) -> Rows:
+        return ScaledRows(self._fitting(X), self.scaling, _refuse_infinite)
 
     def decode(self, x: np.ndarray) -> Any:
         return self._contain(x, self.family, self.axes)
@@ -77,6 +76,16 @@ class ImageCodec:
 
     def arrays(self) -> dict[str, np.ndarray]:
         return self.scaling._asdict()
+
+    def _fitting(self, X: Any) -> np.ndarray:
+        pixels, _ = channels_first(_pixels(X), self._axes_of(X))
+        if pixels.shape[1:] != self.shape:
+            raise DataError(
+                f"the images are {_size(pixels.shape[1:])}, the model was trained on {_size(self.shape)}; "
+                "resize them, or read them with size=(height, width)."
+            )
+        _refuse_empty(pixels)
+        return pixels
 
     def _axes_of(self, X: Any) -> str:
         """Return the axes of X: as learned, but any other layout that fits the learned size is taken too."""
@@ -122,7 +131,9 @@ def learn_images(X: Any, scale: str = "auto") -> ImageCodec:
     array = _pixels(X)
     axes, notes = ("nchw", list(X.notes)) if isinstance(X, Images) else guess_axes(array.shape)
     pixels, shape = channels_first(array, axes)
-    _check(pixels)
+    _refuse_empty(pixels)
+    memory.require(len(pixels), int(np.prod(pixels.shape[1:])), "the encoded images")
+    _refuse_infinite(pixels)
     family = "images" if isinstance(X, Images) else family_of(X)
     return ImageCodec(unit_scaling(pixels, resolved), shape, axes, pixels.dtype, family, notes)
 
@@ -144,10 +155,12 @@ def _pixels(X: Any) -> np.ndarray:
     return X.pixels if isinstance(X, Images) else as_numbers(X)
 
 
-def _check(pixels: np.ndarray) -> None:
+def _refuse_empty(pixels: np.ndarray) -> None:
     if 0 in pixels.shape:
         raise DataError(f"the array of pictures has shape {pixels.shape}: nothing is in it; give at least one picture.")
-    memory.require(len(pixels), int(np.prod(pixels.shape[1:])), "the encoded images")
+
+
+def _refuse_infinite(pixels: np.ndarray) -> None:
     place = first_infinite(pixels)
     if place is not None:
         image, channel, row, column = place

@@ -6,11 +6,15 @@ codec.encode(X) -> Rows -> take(index) -> x (B, *shape) float32 with 0 at gaps, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .scaling import Scaler, Scaling
 
 Index: TypeAlias = Tensor | slice
 Taken: TypeAlias = tuple[Tensor, Tensor | None]
@@ -44,6 +48,27 @@ class DenseRows:
 
     def take(self, index: Index) -> Taken:
         return _taken(self.x, index), None if self.observed is None else _taken(self.observed, index)
+
+    def subset(self, index: Index | np.ndarray) -> Rows:
+        return Subset(self, _positions(index, len(self)))
+
+
+class ScaledRows:
+    """Samples that stay as the user gave them, (n, *shape); only the taken rows are scaled. For a single pass."""
+
+    def __init__(self, X: np.ndarray, scaling: Scaling, check: Callable[[np.ndarray], None]) -> None:
+        """``check`` refuses infinities."""
+        self.X, self._scaled = X, Scaler(scaling, X.dtype, partial(check, X))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.X.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def take(self, index: Index) -> Taken:
+        return self._scaled(self.X[index if isinstance(index, slice) else index.cpu().numpy()])
 
     def subset(self, index: Index | np.ndarray) -> Rows:
         return Subset(self, _positions(index, len(self)))

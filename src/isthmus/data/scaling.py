@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..errors import DataError, SettingError
 
 Scale = Literal["common", "columns", "range", "none"]
 SCALES = ("auto", "common", "columns", "range", "none")
-_NUMBERS_AT_ONCE = 1 << 22  # float64 working memory of 32 MiB whatever the size of the data
+_NUMBERS_AT_ONCE = 1 << 18  # 1 MiB of float32: what is passed over several times stays in the cache
+_FAR = 1e18
 
 
 class Scaling(NamedTuple):
@@ -23,9 +26,56 @@ class Scaling(NamedTuple):
     def decode(self, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Return X = x * factor + offset in ``dtype``; integers are rounded and kept inside their range."""
         out = np.empty(x.shape, dtype)
+        if dtype == np.float32:  # no float64 could say more in the end
+            factor, offset = self.factor.astype(np.float32), self.offset.astype(np.float32)
+            for rows in row_blocks(x):
+                np.multiply(x[rows], factor, out=out[rows])
+                out[rows] += offset
+            return out
         for rows in row_blocks(x):
             out[rows] = as_dtype(x[rows] * self.factor + self.offset, dtype)
         return out
+
+
+class Scaler:
+    """Computes x = (X - offset) / factor for blocks of one array, in as few passes as its numbers allow.
+
+    The difference is that of float64 unless float32 holds the numbers of the array; from there on float32 is enough, for
+    factors that are not near its limits.
+    """
+
+    def __init__(self, scaling: Scaling, dtype: np.dtype, check: Callable[[], None] | None = None) -> None:
+        """``check`` refuses an array that holds infinities; it is called once, when there may be one."""
+        is_usual = bool(((scaling.factor > 1e-15) & (scaling.factor < 1e15)).all())
+        self.check, self.kind = check, torch.float32 if is_usual else torch.float64
+        self.type = np.dtype(np.float32 if is_usual and np.can_cast(dtype, np.float32) else np.float64)
+        offset = scaling.offset.astype(self.type)
+        rest = scaling.offset - offset  # what rounding took from the offset
+        is_felt = bool((np.abs(rest) > 2.0**-24 * scaling.factor).any())
+        self.offset, self.factor = torch.from_numpy(offset), torch.from_numpy(scaling.factor).to(self.kind)
+        self.rest = torch.from_numpy(rest).to(self.kind) if is_felt else None
+
+    def __call__(self, X: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Return rows of X (n, *shape) in float32, 0 at gaps, and the mask of what is observed, None without gaps."""
+        x = torch.empty(X.shape, dtype=self.kind)
+        torch.sub(self._tensor(X), self.offset, out=x)
+        if self.rest is not None:
+            x.sub_(self.rest)
+        x = x.div_(self.factor).float()
+        flat = x.view(-1)
+        if float(flat @ flat) <= _FAR**2:  # neither gaps nor infinities, nor anything absurdly far
+            return x, None
+        if self.check is not None:
+            self.check()
+            self.check = None
+        observed = ~x.isnan()
+        x.nan_to_num_(0.0).clamp_(-_FAR, _FAR)
+        return x, None if observed.all() else observed
+
+    def _tensor(self, X: np.ndarray) -> Tensor:
+        # torch knows neither every type of number nor read-only memory
+        is_plain = X.dtype == self.type and X.flags.c_contiguous and X.flags.writeable
+        return torch.from_numpy(X if is_plain else X.astype(self.type, order="C"))
 
 
 def resolve(scale: str, default: Scale) -> Scale:
@@ -69,21 +119,19 @@ def learn_scaling(X: np.ndarray, scale: Scale) -> Scaling:
 def scaled(X: np.ndarray, scaling: Scaling) -> tuple[np.ndarray, np.ndarray | None]:
     """Return x = (X - offset) / factor (n, *shape) in float32 with 0 at gaps, and the mask of what is observed."""
     x = np.empty(X.shape, np.float32)
-    observed = None
+    observed, scaler = None, Scaler(scaling, X.dtype)
     for rows in row_blocks(X):
-        block = (np.asarray(X[rows], np.float64) - scaling.offset) / scaling.factor
-        missing = np.isnan(block)
-        if missing.any():
+        values, seen = scaler(X[rows])
+        x[rows] = values
+        if seen is not None:
             observed = np.ones(X.shape, bool) if observed is None else observed
-            observed[rows] = ~missing
-            block[missing] = 0.0
-        x[rows] = bounded(block)
+            observed[rows] = seen
     return x, observed
 
 
 def bounded(x: np.ndarray) -> np.ndarray:
     """Keep absurdly far values at +-1e18 scaled units, so that float32 and its squares stay finite."""
-    return np.clip(x, -1e18, 1e18)
+    return np.clip(x, -_FAR, _FAR)
 
 
 def as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -103,7 +151,11 @@ def first_infinite(X: np.ndarray) -> tuple[int, ...] | None:
     if X.dtype.kind != "f":
         return None
     for rows in row_blocks(X):
-        infinite = np.isinf(X[rows])
+        block = X[rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(block.sum()):
+                continue
+        infinite = np.isinf(block)
         if infinite.any():
             place = np.unravel_index(int(infinite.argmax()), infinite.shape)
             return (rows.start + int(place[0]), *map(int, place[1:]))

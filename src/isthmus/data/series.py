@@ -63,6 +63,9 @@ class SeriesCodec:
         mask = None if observed is None else torch.from_numpy(observed)
         return WindowRows(torch.from_numpy(x), mask, self.length, series.step)
 
+    def view(self, X: Any) -> Rows:
+        return self.encode(X)
+
     def decode(self, x: np.ndarray) -> np.ndarray:
         """Return windows (n, length, channels) in original units; ``average`` folds them into one series."""
         windows = np.asarray(x).reshape(-1, self.length, self.channels)

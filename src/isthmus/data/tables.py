@@ -95,6 +95,9 @@ class TableCodec:
                 x[:, each.gap] = missing
         return DenseRows(x, observed)
 
+    def view(self, X: Any) -> Rows:
+        return self.encode(X)
+
     def decode(self, x: np.ndarray) -> Any:
         return frames.assemble(self._decoded(x), self.family, self.family)
 

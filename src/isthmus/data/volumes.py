@@ -12,7 +12,7 @@ from ..layout import Layout
 from . import memory
 from .arrays import as_numbers, family_of, in_family
 from .images import unit_scaling
-from .rows import DenseRows, Rows
+from .rows import DenseRows, Rows, ScaledRows
 from .scaling import Scaling, first_infinite, resolve, scaled
 
 FORMAT = 1
@@ -43,14 +43,13 @@ class VolumeCodec:
         return None
 
     def encode(self, X: Any) -> Rows:
-        voxels = as_numbers(X)
-        if voxels.shape[1:] != self.shape:
-            raise DataError(
-                f"one volume has the shape {voxels.shape[1:]}, the model was trained on {self.shape} (channels, depth, "
-                f"height, width); resize them alike."
-            )
-        _check(voxels)
+        voxels = self._fitting(X)
+        memory.require(len(voxels), int(np.prod(self.shape)), "the encoded volumes")
+        _refuse_infinite(voxels)
         return DenseRows(*scaled(voxels, self.scaling))
+
+    def view(self, X: Any) -> Rows:
+        return ScaledRows(self._fitting(X), self.scaling, _refuse_infinite)
 
     def decode(self, x: np.ndarray) -> Any:
         return in_family(self.scaling.decode(np.asarray(x).reshape(-1, *self.shape), self.dtype), self.family)
@@ -71,12 +70,24 @@ class VolumeCodec:
     def arrays(self) -> dict[str, np.ndarray]:
         return self.scaling._asdict()
 
+    def _fitting(self, X: Any) -> np.ndarray:
+        voxels = as_numbers(X)
+        if voxels.shape[1:] != self.shape:
+            raise DataError(
+                f"one volume has the shape {voxels.shape[1:]}, the model was trained on {self.shape} (channels, depth, "
+                f"height, width); resize them alike."
+            )
+        _refuse_empty(voxels)
+        return voxels
+
 
 def learn_volumes(X: Any, scale: str = "auto") -> VolumeCodec:
     """Learn the codec of volumes; "auto" maps them to [0, 1], as it does pictures."""
     resolved = resolve(scale, "range")
     voxels = as_numbers(X)
-    _check(voxels)
+    _refuse_empty(voxels)
+    memory.require(len(voxels), int(np.prod(voxels.shape[1:])), "the encoded volumes")
+    _refuse_infinite(voxels)
     return VolumeCodec(unit_scaling(voxels, resolved), voxels.shape[1:], voxels.dtype, family_of(X))
 
 
@@ -86,10 +97,12 @@ def volumes_from(state: dict[str, Any], arrays: dict[str, np.ndarray]) -> Volume
     return VolumeCodec(scaling, tuple(state["shape"]), np.dtype(state["dtype"]), state["family"], list(state["notes"]))
 
 
-def _check(voxels: np.ndarray) -> None:
+def _refuse_empty(voxels: np.ndarray) -> None:
     if 0 in voxels.shape:
         raise DataError(f"the array of volumes has shape {voxels.shape}: nothing is in it; give at least one volume.")
-    memory.require(len(voxels), int(np.prod(voxels.shape[1:])), "the encoded volumes")
+
+
+def _refuse_infinite(voxels: np.ndarray) -> None:
     place = first_infinite(voxels)
     if place is not None:
         raise DataError(

@@ -99,13 +99,15 @@ class Encoder(nn.Module):
     ) -> Code:
         if self.counts:
             x = x.clamp(min=0).log1p()
-        x = centre(x, observed, self.mean)
+        if self.shortcut is not None or observed is not None:  # without a shortcut the mean is 0
+            x = centre(x, observed, self.mean)
         if self.shortcut is None:
             return self.bottleneck(self.head, self._h(x, observed, condition), rng, progress)
         h = self._h(x.clamp(-self.reach, self.reach), observed, condition)
         code = self.bottleneck(self.head, h, rng, progress)
         straight = linear(x.flatten(1), self.shortcut)  # (B, latent_dim)
-        return code._replace(z=code.z + straight, embedding=code.embedding + straight)
+        z = code.z + straight
+        return code._replace(z=z, embedding=z if code.embedding is code.z else code.embedding + straight)
 
     def _h(self, x: Tensor, observed: Tensor | None, condition: Tensor | None) -> Tensor:
         h = self.body(x, observed) if self.network.sees_gaps else self.body(x)
@@ -132,6 +134,7 @@ class Decoder(nn.Module):
         # A network whose end cannot be silenced by its last layer is silenced by a factor that starts at 0.
         self.gate = nn.Parameter(torch.zeros(())) if shortcut and not parts.network.ends_linearly else None
         link = parts.reconstruction.link(layout) if shortcut else None
+        self.is_linked = link is not None
         gain, offset = link if link is not None else (torch.ones(1), torch.zeros(1))
         self.register_buffer("mean", torch.zeros(layout.size))
         self.register_buffer("gain", gain, persistent=False)
@@ -152,7 +155,9 @@ class Decoder(nn.Module):
         x_hat = self.body(self._told(z.clamp(-self.reach, self.reach), condition))
         if self.gate is not None:
             x_hat = self.gate * x_hat
-        straight = self.gain * (linear(z.flatten(1), self.shortcut, self.mean) - self.offset)
+        straight = linear(z.flatten(1), self.shortcut, self.mean)
+        if self.is_linked:
+            straight = self.gain * (straight - self.offset)
         return x_hat + straight.view_as(x_hat)
 
     def _told(self, z: Tensor, condition: Tensor | None) -> Tensor:

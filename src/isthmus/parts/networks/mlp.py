@@ -12,7 +12,7 @@ from torch import nn
 
 from isthmus.errors import SettingError
 from isthmus.parts.networks.activations import activation, dropout, output, refuse_dropout
-from isthmus.parts.networks.linear import Linear, Spectral, Transposed
+from isthmus.parts.networks.linear import Layers, Linear, Spectral, Transposed
 from isthmus.parts.networks.network import Network
 from isthmus.parts.networks.norms import check_norm, norm
 
@@ -45,7 +45,7 @@ class MLP(Network):
 
     def encoder(self, shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
         widths = [math.prod(shape), *self._widths()]
-        return nn.Sequential(nn.Flatten(), *self._layers(widths, Linear)), (widths[-1],)
+        return Layers(nn.Flatten(), *self._layers(widths, Linear)), (widths[-1],)
 
     def decoder(self, z_shape: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
         mirrored = reversed(self._widths()) if self.decoder_hidden is None else self.decoder_hidden
@@ -53,7 +53,7 @@ class MLP(Network):
         layer = Spectral if self.spectral_norm else Linear
         hidden = self._layers(widths, layer)
         last = layer(widths[-1], math.prod(shape))
-        return nn.Sequential(nn.Flatten(), *hidden, last, *output(self.output_activation), nn.Unflatten(1, shape))
+        return Layers(nn.Flatten(), *hidden, last, *output(self.output_activation), nn.Unflatten(1, shape))
 
     def resolve(self, shape: tuple[int, ...], n_rows: int) -> Network:
         refuse_dropout("MLP", self.dropout)
