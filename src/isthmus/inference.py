@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from isthmus.chunks import chunk_rows, chunks
 from isthmus.data.rows import Rows
-from isthmus.engine.products import blas_is_slow
+from isthmus.engine.products import blas_is_narrow
 from isthmus.parts.networks.linear import Layers, packed
 from isthmus.parts.step import Batch
 from isthmus.threads import threads_for
@@ -70,7 +70,7 @@ def map_rows(
 
 def packs(parameter: Tensor) -> bool:
     """Say whether oneDNN multiplies: with packed weights it wins at every chunk, wherever the BLAS of torch is slow."""
-    return parameter.device.type == "cpu" and parameter.dtype == torch.float32 and blas_is_slow()
+    return parameter.device.type == "cpu" and parameter.dtype == torch.float32 and blas_is_narrow()
 
 
 def _padded(values: Tensor, size: int) -> Tensor:

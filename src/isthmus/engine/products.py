@@ -53,8 +53,14 @@ def wants_onednn(rows: int, weight: Tensor) -> bool:
 @cache
 def blas_is_slow() -> bool:
     """MKL takes its path of 256-bit vectors on processors that are not Intel's: half of what those with full 512 bits can."""
+    return blas_is_narrow() and _amd_family() >= ZEN_5
+
+
+@cache
+def blas_is_narrow() -> bool:
+    """MKL leaves vectors of 512 bits unused on processors of AMD: up to Zen 4 that costs a tenth, from Zen 5 on half."""
     has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return has_avx512 and torch.backends.mkldnn.is_available() and _amd_family() >= ZEN_5
+    return has_avx512 and torch.backends.mkldnn.is_available() and _amd_family() > 0
 
 
 def _amd_family() -> int:
