@@ -10,12 +10,11 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from isthmus.engine.compiled.tile import fast
-
-IDENTITY, RELU, LEAKY_RELU, ELU, SILU, GELU, TANH, SIGMOID = range(8)
+from isthmus.engine.compiled.records import ELU, GELU, LEAKY_RELU, RELU, SIGMOID, SILU, TANH
+from isthmus.engine.compiled.tile import apart, fast, inner
 
 f4 = np.float32
-exact = njit(nogil=True, error_model="numpy", fastmath={"contract"})
+exact = njit(fastmath={"contract"}, **inner)
 """For sums whose order is what makes them right."""
 
 HIGHEST, LOWEST = f4(88.0), f4(-87.0)
@@ -115,6 +114,7 @@ def normal_cdf(x, bell):
 @fast
 def activate(kind, a, slope):
     """a <- activation(a), slope <- its derivative there; (n,). The identity leaves both alone."""
+    apart()
     n = len(a)
     if kind == RELU:
         for i in range(n):

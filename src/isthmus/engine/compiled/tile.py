@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import njit, types
@@ -160,7 +161,23 @@ def transpose_square(typing: Any, a: Any, y: Any, a0: Any, a_row: Any, y0: Any, 
 wide_tile, slim_tile, wide_row, slim_row = tile_of(ROWS, 2), tile_of(ROWS, 1), tile_of(1, 2), tile_of(1, 1)
 
 
-fast = njit(nogil=True, error_model="numpy", fastmath=FAST)
+
+
+@intrinsic
+def apart(typing: Any) -> Any:
+    """Keep the function that calls this one piece of machine code: copies of it in every caller take long to compile."""
+
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), write
+
+
+inner = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+fast = njit(fastmath=FAST, **inner)
+NEXT, SAME = np.int64(1), np.int64(0)
+"""Strides. A Python number would be a constant to numba, and every constant a function of its own."""
 
 
 @fast
@@ -185,6 +202,7 @@ def product(a, a_row, a_column, b, b_row, b_column, z, z_row, y, rows, columns, 
     z has the row stride ``z_row``: 0 for one row, such as a bias, that is added to all. It may not be y. ``panel`` has room
     for (inner, PANEL) numbers.
     """
+    apart()
     height = ROWS if rows >= ROWS else 1
     for j in range(0, columns, PANEL):
         width = min(PANEL, columns - j)
