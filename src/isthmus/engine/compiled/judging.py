@@ -95,10 +95,10 @@ def weigh(d, known):
 @fast
 def dot(a, b):
     total = 0.0
-    for first in range(0, len(a), CHUNK):
-        part = ZERO
-        for i in range(first, min(first + CHUNK, len(a))):
-            part += a[i] * b[i]
+    for first in range(0, len(a), CHUNK):  # slices: numba cannot vectorise an index that it takes to be negative
+        some, others, part = a[first : first + CHUNK], b[first : first + CHUNK], ZERO
+        for i in range(len(some)):
+            part += some[i] * others[i]
         total += part
     return total
 
@@ -107,8 +107,8 @@ def dot(a, b):
 def total_of(a):
     total = 0.0
     for first in range(0, len(a), CHUNK):
-        part = ZERO
-        for i in range(first, min(first + CHUNK, len(a))):
-            part += a[i]
+        some, part = a[first : first + CHUNK], ZERO
+        for i in range(len(some)):
+            part += some[i]
         total += part
     return total

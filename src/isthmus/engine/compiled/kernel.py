@@ -46,7 +46,7 @@ def forward(layer, data, start, rows, moving, model, work):
     product(x, inside, NEXT, weight, NEXT, inside, bias, SAME, a, rows, outside, inside, work[model.panel :])
     activate(layer.activation, a, slope)
     if layer.kept >= 0:
-        kept = span(data.kept, layer.kept + start * outside, n)
+        kept = span(data.kept, layer.kept * len(data.weight) + start * outside, n)
         for i in range(n):
             a[i] *= kept[i]
             slope[i] = kept[i] if layer.activation == IDENTITY else slope[i] * kept[i]
@@ -89,12 +89,13 @@ def sample(h, noise, weight, spread, z, rows):
         v = WIDEST if v > WIDEST else (NARROWEST if v < NARROWEST else v)
         spread[i] = exp(HALF * v)
     for r in range(rows):
-        part = ZERO
+        mu, log_var, s = span(h, 2 * r * k, k), span(h, (2 * r + 1) * k, k), span(spread, (2 * r + 1) * k, k)
+        e, here, part = span(noise, r * k, k), span(z, r * k, k), ZERO
         for j in range(k):
-            mu, v, s = h[2 * r * k + j], h[(2 * r + 1) * k + j], spread[(2 * r + 1) * k + j]
+            v = log_var[j]
             v = WIDEST if v > WIDEST else (NARROWEST if v < NARROWEST else v)
-            z[r * k + j] = mu + s * noise[r * k + j]
-            part += mu * mu + (s * s - ONE) - v
+            here[j] = mu[j] + s[j] * e[j]
+            part += mu[j] * mu[j] + (s[j] * s[j] - ONE) - v
         total += HALF * part * weight[r]
     return total
 
@@ -105,13 +106,13 @@ def unsample(h, noise, weight, spread, d, d_h, beta, rows):
     apart()
     k = len(d) // rows
     for r in range(rows):
-        pull = weight[r] * f4(beta / rows)
+        mu, log_var, s = span(h, 2 * r * k, k), span(h, (2 * r + 1) * k, k), span(spread, (2 * r + 1) * k, k)
+        d_mu, d_log_var = span(d_h, 2 * r * k, k), span(d_h, (2 * r + 1) * k, k)
+        e, g, pull = span(noise, r * k, k), span(d, r * k, k), weight[r] * f4(beta / rows)
         for j in range(k):
-            mu, v, s = h[2 * r * k + j], h[(2 * r + 1) * k + j], spread[(2 * r + 1) * k + j]
-            g = d[r * k + j]
-            both = HALF * (g * noise[r * k + j] * s + pull * (s * s - ONE))
-            d_h[2 * r * k + j] = g + pull * mu
-            d_h[(2 * r + 1) * k + j] = ZERO if v > WIDEST or v < NARROWEST else both
+            both = HALF * (g[j] * e[j] * s[j] + pull * (s[j] * s[j] - ONE))
+            d_mu[j] = g[j] + pull * mu[j]
+            d_log_var[j] = ZERO if log_var[j] > WIDEST or log_var[j] < NARROWEST else both
 
 
 @fast
@@ -128,9 +129,9 @@ def size_of(z, weight, rows):
     """sum |z|, each row by its weight."""
     k, total = len(z) // rows, 0.0
     for r in range(rows):
-        part = ZERO
+        here, part = span(z, r * k, k), ZERO
         for j in range(k):
-            part += abs(z[r * k + j])
+            part += abs(here[j])
         total += part * weight[r]
     return total
 
@@ -140,10 +141,10 @@ def pull_inwards(z, weight, d, l1, rows):
     """Add the gradient of l1 times the mean over the rows of sum |z|."""
     k = len(z) // rows
     for r in range(rows):
-        pull = l1 * weight[r] / f4(rows)
+        here, into, pull = span(z, r * k, k), span(d, r * k, k), l1 * weight[r] / f4(rows)
         for j in range(k):
-            v = z[r * k + j]
-            d[r * k + j] += pull if v > ZERO else (-pull if v < ZERO else ZERO)
+            v = here[j]
+            into[j] += pull if v > ZERO else (-pull if v < ZERO else ZERO)
 
 
 @fast

@@ -16,8 +16,8 @@ LAYER = np.dtype(
         *[(name, np.int64) for name in ("input", "output", "slope", "d_input", "d_output")],
     ]
 )
-"""One dense layer: its widths; its weight and bias, as group of Adam and place in it; where its masks of dropout begin; where, in
-the work space, input, output and slope lie, and the gradients of input and output. -1 stands for what it has not, and for the
+"""One dense layer: its widths; its weight and bias, as group of Adam and place in it; how many
+numbers a row the masks of dropout hold before its own; where, in the work space, input, output and slope lie, and the gradients of input and output. -1 stands for what it has not, and for the
 input of the first layer, which is data."""
 
 MODEL = np.dtype(
