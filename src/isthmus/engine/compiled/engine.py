@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import cache
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,13 +14,14 @@ from torch import Tensor
 from isthmus.designs import Composed
 from isthmus.designs.composed import names_of
 from isthmus.engine.adam import Adam
-from isthmus.engine.compiled.form import Form, form_of, refuses
+from isthmus.engine.compiled.form import form_of, refuses
 from isthmus.engine.compiled.records import Moving, Rows
 from isthmus.engine.dense import Inputs
 from isthmus.engine.engine import Block, Engine, part_of
 from isthmus.errors import SettingError
 from isthmus.model import Model
 from isthmus.parts.bottlenecks import Gaussian
+from isthmus.parts.penalties import L1
 from isthmus.parts.step import Batch, ramp
 
 TOGETHER = 2**20
@@ -35,9 +36,11 @@ class Compiled(Engine):
 
     def __init__(self, model: Model, optimizer: Adam) -> None:
         assert isinstance(model, Composed), "refuses() was asked first"
-        self.model, self.optimizer, self.take_steps = model, optimizer, _kernel()
+        self.model, self.optimizer, self.take_steps = model, optimizer, kernel()
         optimizer.flatten()
         self.moving, self.form = moving_of(optimizer), form_of(model, optimizer, rows=0)
+        penalties = model.parts.penalties
+        self.lasso = {n: p.weight for n, p in zip(names_of(penalties), penalties, strict=True) if isinstance(p, L1)}
         self.constant = model.decoder.mean - model.decoder.offset if model.decoder.shortcut is not None else None
 
     def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
@@ -50,8 +53,7 @@ class Compiled(Engine):
         terms = {"reconstruction": float(sums[0])}
         if isinstance(self.model.parts.bottleneck, Gaussian):
             terms["kl"] = float(sums[1])
-        for name, penalty in zip(names_of(self.model.parts.penalties), self.model.parts.penalties, strict=True):
-            terms[name] = penalty.weight * float(sums[2])
+        terms |= {name: weight * float(sums[2]) for name, weight in self.lasso.items()}
         return {"loss": sum(terms.values())} | terms
 
     def _pieces(self, block: Block) -> Iterator[Block]:
@@ -65,20 +67,19 @@ class Compiled(Engine):
             start = stop
 
     def _take(self, block: Block, rng: torch.Generator, sums: np.ndarray) -> None:
-        flats = [group.flat for group in self.optimizer.groups if group.flat is not None]
-        part = self.model.parts.bottleneck
+        optimizer, part = self.optimizer, self.model.parts.bottleneck
+        flats = [group.flat for group in optimizer.groups if group.flat is not None]
         betas = [part.beta * ramp(p, part.warm_up) if isinstance(part, Gaussian) else 0.0 for p in block.progress]
         self.take_steps(
             self.form.model,
             self.form.layers,
+            self._rows(block, rng),
             np.array(block.sizes),
             np.array(block.rates),
             np.array(betas),
-            self._rows(block, rng),
             self.moving,
-            np.array([group.weight_decay for group in self.optimizer.groups]),
+            np.array([*optimizer.betas, optimizer.eps, *(group.weight_decay for group in optimizer.groups)]),
             int(flats[0].steps),
-            np.array([*self.optimizer.betas, self.optimizer.eps]),
             self.form.work,
             sums,
         )
@@ -145,9 +146,10 @@ def is_at_hand() -> bool:
 
 
 @cache
-def _kernel() -> Callable[..., Any]:
+def kernel() -> Callable[..., Any]:
+    """Return the compiled function; numba is imported here and nowhere else."""
     if not is_at_hand():
-        raise SettingError('engine=\'compiled\' needs numba; install it with: pip install "isthmus[fast]"')
-    from isthmus.engine.compiled.kernel import kernel
+        raise SettingError("engine='compiled' needs numba; install it with: pip install \"isthmus[fast]\"")
+    from isthmus.engine.compiled.kernel import made
 
-    return kernel()
+    return made()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from isthmus.designs import Composed
 from isthmus.engine.adam import Adam
@@ -94,7 +94,7 @@ class Form(NamedTuple):
 
     model: Any
     """MODEL, one record."""
-    layers: np.ndarray
+    layers: Any
     """LAYER, (n_layers + 2,): encoder, decoder, and both sides of the linear shortcut."""
     work: np.ndarray
     """The work space, float32."""
@@ -163,7 +163,7 @@ class _Space:
         return start
 
 
-def _describe(layer: np.void, spec: Spec, places: dict[nn.Parameter, tuple[int, int]]) -> None:
+def _describe(layer: Any, spec: Spec, places: dict[Tensor, tuple[int, int]]) -> None:
     """Write down the widths, the activation and the weights of a dense layer."""
     linear = cast("nn.Linear", spec.linear)
     layer["outside"], layer["inside"] = linear.weight.shape
@@ -173,10 +173,10 @@ def _describe(layer: np.void, spec: Spec, places: dict[nn.Parameter, tuple[int, 
         layer["bias_group"], layer["bias"] = places[linear.bias]
 
 
-def _places(optimizer: Adam) -> dict[nn.Parameter, tuple[int, int]]:
+def _places(optimizer: Adam) -> dict[Tensor, tuple[int, int]]:
     """Return where each parameter begins: the group of the optimizer, and the place in its flat buffer."""
     return {
-        parameter: (number, parameter.storage_offset())
+        parameter: (number, int(parameter.storage_offset()))
         for number, group in enumerate(optimizer.groups)
         for parameter in group.parameters
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isthmus.engine.compiled.records import HUBER, LOG_LOSS, NORMAL
+from isthmus.engine.compiled.records import HUBER, LOG_LOSS, NORMAL, Floats
 from isthmus.engine.compiled.smooth import HALF, ONE, ZERO, exp, f4, sigmoid, softplus
 from isthmus.engine.compiled.tile import apart, fast
 
@@ -13,7 +13,17 @@ LOG_TAU, FLOOR = f4(1.8378770664093453), f4(-7.0)
 
 
 @fast
-def judge(kind, delta, x_hat, target, known, d, rows, log_var, d_log_var):
+def judge(
+    kind: int,
+    delta: float,
+    x_hat: Floats,
+    target: Floats,
+    known: Floats,
+    d: Floats,
+    rows: int,
+    log_var: Floats,
+    d_log_var: Floats,
+) -> float:
     """Return the sum of the errors, each times its ``known`` weight; d becomes the gradient of their mean over the rows.
 
     x_hat is overwritten. Only a normal likelihood reads log_var, (1,), and writes its gradient.
@@ -45,7 +55,7 @@ def judge(kind, delta, x_hat, target, known, d, rows, log_var, d_log_var):
 
 
 @fast
-def huber(delta, x_hat, target, known, d):
+def huber(delta: float, x_hat: Floats, target: Floats, known: Floats, d: Floats) -> float:
     """With c = clip(r, -delta, delta) for r = x_hat - x, the error is c (r - c / 2) and its gradient is c (Huber 1964)."""
     residual(x_hat, target, known, d)
     for i in range(len(d)):
@@ -58,7 +68,7 @@ def huber(delta, x_hat, target, known, d):
 
 
 @fast
-def log_loss(x_hat, target, known, d):
+def log_loss(x_hat: Floats, target: Floats, known: Floats, d: Floats) -> float:
     """-log p(x) of x in [0, 1] under sigmoid(x_hat); what lies outside counts as an error of its own."""
     for i in range(len(d)):
         x, y = target[i], x_hat[i]
@@ -75,7 +85,7 @@ def log_loss(x_hat, target, known, d):
 
 
 @fast
-def residual(x_hat, target, known, d):
+def residual(x_hat: Floats, target: Floats, known: Floats, d: Floats) -> None:
     """d = x_hat - target, 0 at gaps: a gap may hold anything, and 0 times that need not be 0."""
     if len(known) == 0:
         for i in range(len(d)):
@@ -87,13 +97,15 @@ def residual(x_hat, target, known, d):
 
 
 @fast
-def weigh(d, known):
+def weigh(d: Floats, known: Floats) -> None:
+    """Multiply by the weight of each number, where there are any."""
     for i in range(len(known)):
         d[i] *= known[i]
 
 
 @fast
-def dot(a, b):
+def dot(a: Floats, b: Floats) -> float:
+    """Return sum a b."""
     total = 0.0
     for first in range(0, len(a), CHUNK):  # slices: numba cannot vectorise an index that it takes to be negative
         some, others, part = a[first : first + CHUNK], b[first : first + CHUNK], ZERO
@@ -104,7 +116,8 @@ def dot(a, b):
 
 
 @fast
-def total_of(a):
+def total_of(a: Floats) -> float:
+    """Return sum a."""
     total = 0.0
     for first in range(0, len(a), CHUNK):
         some, part = a[first : first + CHUNK], ZERO

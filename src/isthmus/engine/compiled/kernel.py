@@ -15,27 +15,30 @@ import numpy as np
 from numba import njit
 
 from isthmus.engine.compiled.judging import judge
-from isthmus.engine.compiled.records import IDENTITY
+from isthmus.engine.compiled.records import IDENTITY, Floats, Moving, Record, Rows
 from isthmus.engine.compiled.smooth import HALF, ONE, ZERO, activate, exp, f4
 from isthmus.engine.compiled.tile import FAST, NEXT, SAME, apart, fast, product
 
 NARROWEST, WIDEST = f4(-20.0), f4(10.0)
 """The log variances that a Gaussian code may have."""
 
+
 @fast
-def span(numbers, first, n):
+def span(numbers: Floats, first: int, n: int) -> Floats:
+    """Return n numbers as a view."""
     return numbers[first : first + n]
 
 
 @fast
-def input_of(layer, data, start, rows, work):
+def input_of(layer: Record, data: Rows, start: int, rows: int, work: Floats) -> Floats:
+    """Return what a layer sees, (rows * inside)."""
     if layer.input < 0:
         return span(data.x, start * layer.inside, rows * layer.inside)
     return span(work, layer.input, rows * layer.inside)
 
 
 @fast
-def forward(layer, data, start, rows, moving, model, work):
+def forward(layer: Record, data: Rows, start: int, rows: int, moving: Moving, model: Record, work: Floats) -> None:
     """output = dropout(activation(input W^T + b)); its slope stays for the way back."""
     apart()
     inside, outside, n = layer.inside, layer.outside, rows * layer.outside
@@ -53,7 +56,7 @@ def forward(layer, data, start, rows, moving, model, work):
 
 
 @fast
-def backward(layer, data, start, rows, moving, model, work):
+def backward(layer: Record, data: Rows, start: int, rows: int, moving: Moving, model: Record, work: Floats) -> None:
     """Write the gradients of a layer and of its input, given that of its output, which is overwritten."""
     apart()
     inside, outside, n = layer.inside, layer.outside, rows * layer.outside
@@ -72,15 +75,31 @@ def backward(layer, data, start, rows, moving, model, work):
 
 
 @fast
-def weight_gradient(layer, x, d, rows, moving, model, work):
+def weight_gradient(
+    layer: Record, x: Floats, d: Floats, rows: int, moving: Moving, model: Record, work: Floats
+) -> None:
     """dW = d^T x."""
     apart()
     into, zeros = moving.gradients[layer.group][layer.weight :], work[model.zeros :]
-    product(d, NEXT, layer.outside, x, layer.inside, NEXT, zeros, SAME, into, layer.outside, layer.inside, rows, work[model.panel :])
+    product(
+        d,
+        NEXT,
+        layer.outside,
+        x,
+        layer.inside,
+        NEXT,
+        zeros,
+        SAME,
+        into,
+        layer.outside,
+        layer.inside,
+        rows,
+        work[model.panel :],
+    )
 
 
 @fast
-def sample(h, noise, weight, spread, z, rows):
+def sample(h: Floats, noise: Floats, weight: Floats, spread: Floats, z: Floats, rows: int) -> float:
     """z = mu + s e; return KL, summed. ``spread`` becomes s, beside a half that means nothing."""
     apart()
     k, total = len(z) // rows, 0.0
@@ -101,7 +120,9 @@ def sample(h, noise, weight, spread, z, rows):
 
 
 @fast
-def unsample(h, noise, weight, spread, d, d_h, beta, rows):
+def unsample(
+    h: Floats, noise: Floats, weight: Floats, spread: Floats, d: Floats, d_h: Floats, beta: float, rows: int
+) -> None:
     """From the gradient d of z: mu gets d + beta mu, log s^2 gets (d e s + beta (s^2 - 1)) / 2, where it was not cut."""
     apart()
     k = len(d) // rows
@@ -116,7 +137,7 @@ def unsample(h, noise, weight, spread, d, d_h, beta, rows):
 
 
 @fast
-def cut(z, reach, seen, is_inside):
+def cut(z: Floats, reach: float, seen: Floats, is_inside: Floats) -> None:
     """seen = z within its reach."""
     for i in range(len(z)):
         v = z[i]
@@ -125,7 +146,7 @@ def cut(z, reach, seen, is_inside):
 
 
 @fast
-def size_of(z, weight, rows):
+def size_of(z: Floats, weight: Floats, rows: int) -> float:
     """sum |z|, each row by its weight."""
     k, total = len(z) // rows, 0.0
     for r in range(rows):
@@ -137,7 +158,7 @@ def size_of(z, weight, rows):
 
 
 @fast
-def pull_inwards(z, weight, d, l1, rows):
+def pull_inwards(z: Floats, weight: Floats, d: Floats, l1: float, rows: int) -> None:
     """Add the gradient of l1 times the mean over the rows of sum |z|."""
     k = len(z) // rows
     for r in range(rows):
@@ -148,100 +169,121 @@ def pull_inwards(z, weight, d, l1, rows):
 
 
 @fast
-def step(model, layers, data, start, rows, beta, moving, work, sums):
-    """Write every gradient of one step; add its terms - reconstruction, beta KL, sum |z| - to the sums."""
+def encode(
+    model: Record, layers: Any, data: Rows, start: int, rows: int, beta: float, moving: Moving, work: Floats, sums: Any
+) -> None:
+    """Write code and decoder's input; add the terms of the code - beta KL, sum |z| - to the sums."""
     apart()
-    n_layers = len(layers) - 2
-    before, after, last, way_in, way_out = layers[model.encoder - 1], layers[model.encoder], layers[-3], layers[-2], layers[-1]
-    d_in, k, d_out = way_in.inside, after.inside, last.outside
-    zeros, panel = work[model.zeros :], work[model.panel :]
-    weight, noise = span(data.weight, start, rows), span(data.noise, start * k, rows * k)
-    straight = span(data.straight, start * d_in, rows * d_in)
-    h, spread = span(work, before.output, rows * before.outside), span(work, model.spread, rows * before.outside)
-    z, seen, is_inside = span(work, model.code, rows * k), span(work, after.input, rows * k), span(work, model.is_inside, rows * k)
-
+    before, after, way_in = layers[model.encoder - 1], layers[model.encoder], layers[-2]
+    d, n_h, n_z = way_in.inside, rows * before.outside, rows * after.inside
     for place in range(model.encoder):
         forward(layers[place], data, start, rows, moving, model, work)
+    h, z, weight = span(work, before.output, n_h), span(work, model.code, n_z), span(data.weight, start, rows)
     if model.is_gaussian:
+        noise, spread = span(data.noise, start * after.inside, n_z), span(work, model.spread, n_h)
         sums[1] += beta * sample(h, noise, weight, spread, z, rows)
     if model.has_shortcut:  # z = h + E x
-        e = moving.parameters[way_in.group][way_in.weight :]
-        product(straight, d_in, NEXT, e, NEXT, d_in, h, k, z, rows, k, d_in, panel)
-        cut(z, model.reach, seen, is_inside)
-    if model.l1 > ZERO:
+        x, e = span(data.straight, start * d, rows * d), moving.parameters[way_in.group][way_in.weight :]
+        product(x, d, NEXT, e, NEXT, d, h, after.inside, z, rows, after.inside, d, work[model.panel :])
+        cut(z, model.reach, span(work, after.input, n_z), span(work, model.is_inside, n_z))
+    if model.l1 != ZERO:
         sums[2] += size_of(z, weight, rows)
-    for place in range(model.encoder, n_layers):
-        forward(layers[place], data, start, rows, moving, model, work)
-    x_hat, d = span(work, model.x_hat, rows * d_out), span(work, last.d_output, rows * d_out)
-    if model.has_shortcut:  # x_hat = network(seen) + D z
-        out = moving.parameters[way_out.group][way_out.weight :]
-        product(z, k, NEXT, out, NEXT, k, span(work, last.output, rows * d_out), d_out, x_hat, rows, d_out, k, panel)
 
-    known = data.known if len(data.known) == 0 else span(data.known, start * d_out, rows * d_out)
-    target = span(data.target, start * d_out, rows * d_out)
+
+@fast
+def decode(
+    model: Record, layers: Any, data: Rows, start: int, rows: int, moving: Moving, work: Floats, sums: Any
+) -> None:
+    """Add the reconstruction term to the sums; write the gradient of x_hat, and what the linear way gives that of z."""
+    apart()
+    last, way_out, panel = layers[-3], layers[-1], work[model.panel :]
+    k, d, n = way_out.inside, last.outside, rows * last.outside
+    for place in range(model.encoder, len(layers) - 2):
+        forward(layers[place], data, start, rows, moving, model, work)
+    x_hat, d_x_hat, z = span(work, model.x_hat, n), span(work, last.d_output, n), span(work, model.code, rows * k)
+    way = moving.parameters[way_out.group][way_out.weight :]
+    if model.has_shortcut:  # x_hat = network(z) + D z
+        product(z, k, NEXT, way, NEXT, k, span(work, last.output, n), d, x_hat, rows, d, k, panel)
+    target, known = span(data.target, start * d, n), span(data.known, start * d, min(n, len(data.known)))
     log_var = moving.parameters[model.log_var_group][model.log_var :]
     d_log_var = moving.gradients[model.log_var_group][model.log_var :]
-    sums[0] += judge(model.loss, model.delta, x_hat, target, known, d, rows, log_var, d_log_var)
+    sums[0] += judge(model.loss, model.delta, x_hat, target, known, d_x_hat, rows, log_var, d_log_var)
+    if model.has_shortcut:
+        weight_gradient(way_out, z, d_x_hat, rows, moving, model, work)
+        zeros, d_z = work[model.zeros :], span(work, model.d_code, rows * k)
+        product(d_x_hat, d, NEXT, way, k, NEXT, zeros, SAME, d_z, rows, k, d, panel)
 
-    d_z, d_seen = span(work, model.d_code, rows * k), span(work, after.d_input, rows * k)
-    if model.has_shortcut:
-        weight_gradient(way_out, z, d, rows, moving, model, work)
-        out = moving.parameters[way_out.group][way_out.weight :]
-        product(d, d_out, NEXT, out, k, NEXT, zeros, SAME, d_z, rows, k, d_out, panel)
-    for place in range(n_layers - 1, model.encoder - 1, -1):
+
+@fast
+def go_back(
+    model: Record, layers: Any, data: Rows, start: int, rows: int, beta: float, moving: Moving, work: Floats
+) -> None:
+    """Write the gradients of all layers."""
+    apart()
+    before, after, way_in = layers[model.encoder - 1], layers[model.encoder], layers[-2]
+    d, n_h, n_z = way_in.inside, rows * before.outside, rows * after.inside
+    for place in range(len(layers) - 3, model.encoder - 1, -1):
         backward(layers[place], data, start, rows, moving, model, work)
+    z, d_z, weight = span(work, model.code, n_z), span(work, model.d_code, n_z), span(data.weight, start, rows)
     if model.has_shortcut:
-        for i in range(rows * k):
+        d_seen, is_inside = span(work, after.d_input, n_z), span(work, model.is_inside, n_z)
+        for i in range(n_z):
             d_z[i] += d_seen[i] * is_inside[i]
-    if model.l1 > ZERO:
+    if model.l1 != ZERO:
         pull_inwards(z, weight, d_z, model.l1, rows)
     if model.has_shortcut:
-        weight_gradient(way_in, straight, d_z, rows, moving, model, work)
+        weight_gradient(way_in, span(data.straight, start * d, rows * d), d_z, rows, moving, model, work)
     if model.is_gaussian:
-        unsample(h, noise, weight, spread, d_z, span(work, before.d_output, len(h)), beta, rows)
+        h, d_h, spread = span(work, before.output, n_h), span(work, before.d_output, n_h), span(work, model.spread, n_h)
+        unsample(h, span(data.noise, start * after.inside, n_z), weight, spread, d_z, d_h, beta, rows)
     for place in range(model.encoder - 1, -1, -1):
         backward(layers[place], data, start, rows, moving, model, work)
 
 
 @fast
-def adam(p, g, m, v, rate, decay, count, beta1, beta2, eps):
-    """One step of Adam with decoupled decay over flat parameters."""
+def adam(moving: Moving, group: int, settings: Any, rate: float, count: int) -> None:
+    """Take the ``count``-th step of Adam with decoupled decay, in one pass over a group of parameters."""
     apart()
+    p, g, m, v = moving.parameters[group], moving.gradients[group], moving.mean[group], moving.square[group]
+    beta1, beta2, eps, decay = settings[0], settings[1], f4(settings[2]), settings[3 + group]
     kept, pace, root = f4(1 - rate * decay), f4(rate / (1 - beta1**count)), f4(1 / np.sqrt(1 - beta2**count))
-    old1, new1, old2, new2, least = f4(beta1), f4(1 - beta1), f4(beta2), f4(1 - beta2), f4(eps)
+    old1, new1, old2, new2 = f4(beta1), f4(1 - beta1), f4(beta2), f4(1 - beta2)
     for i in range(len(p)):
         mean = old1 * m[i] + new1 * g[i]
         square = old2 * v[i] + new2 * g[i] * g[i]
         m[i] = mean
         v[i] = square
-        p[i] = kept * p[i] - pace * mean / (np.sqrt(square) * root + least)
+        p[i] = kept * p[i] - pace * mean / (np.sqrt(square) * root + eps)
 
 
-def kernel() -> Callable[..., Any]:
+def made() -> Callable[..., Any]:
     """Return the compiled function; numba keeps its machine code on disk, where there is a place it may write to."""
     # numba looks at the age of this file alone, but at every variable the function closes over: so at the text of all of them
     texts = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     version = hashlib.sha256(texts).hexdigest()
 
-    def take_steps(model, layers, sizes, rates, betas, data, moving, decays, count, adam_settings, work, sums):
+    def take_steps(
+        model: Record,
+        layers: Any,
+        data: Rows,
+        sizes: Any,
+        rates: Any,
+        betas: Any,
+        moving: Moving,
+        adam_settings: Any,
+        count: int,
+        work: Floats,
+        sums: Any,
+    ) -> None:
         """Take len(sizes) steps, ``count`` having been taken before; add their terms to the sums."""
-        version  # noqa: B018
+        version  # noqa: B018 - part of the key under which the machine code is kept
         start = SAME
         for s in range(len(sizes)):
-            step(model, layers, data, start, sizes[s], betas[s], moving, work, sums)
+            encode(model, layers, data, start, sizes[s], betas[s], moving, work, sums)
+            decode(model, layers, data, start, sizes[s], moving, work, sums)
+            go_back(model, layers, data, start, sizes[s], betas[s], moving, work)
             for group in range(2):
-                adam(
-                    moving.parameters[group],
-                    moving.gradients[group],
-                    moving.mean[group],
-                    moving.square[group],
-                    rates[s],
-                    decays[group],
-                    count + s + 1,
-                    adam_settings[0],
-                    adam_settings[1],
-                    adam_settings[2],
-                )
+                adam(moving, group, adam_settings, rates[s], count + s + 1)
             start += sizes[s]
 
     settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FAST}

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+
+Floats: TypeAlias = np.ndarray
+"""Numbers in float32, flat."""
+Record: TypeAlias = Any
+"""One element of LAYER or MODEL."""
 
 IDENTITY, RELU, LEAKY_RELU, ELU, SILU, GELU, TANH, SIGMOID = range(8)
 SQUARES, HUBER, LOG_LOSS, NORMAL = range(4)
@@ -16,9 +21,9 @@ LAYER = np.dtype(
         *[(name, np.int64) for name in ("input", "output", "slope", "d_input", "d_output")],
     ]
 )
-"""One dense layer: its widths; its weight and bias, as group of Adam and place in it; how many
-numbers a row the masks of dropout hold before its own; where, in the work space, input, output and slope lie, and the gradients of input and output. -1 stands for what it has not, and for the
-input of the first layer, which is data."""
+"""One dense layer: its widths; its weight and bias, as group of Adam and place in it; how many numbers a row the masks of
+dropout hold before its own; where, in the work space, input, output and slope lie, and the gradients of input and output. -1
+stands for what it has not, and for the input of the first layer, which is data."""
 
 MODEL = np.dtype(
     [
@@ -34,26 +39,26 @@ shared with one; its constants."""
 class Rows(NamedTuple):
     """What a block reads, each array flat, row by row; of size 0 where the model does not ask for it."""
 
-    x: np.ndarray
+    x: Floats
     """What the layers of the encoder see, (n * d)."""
-    straight: np.ndarray
+    straight: Floats
     """What its linear shortcut sees, (n * d)."""
-    target: np.ndarray
+    target: Floats
     """What the output of the decoder is compared with, (n * d)."""
-    known: np.ndarray
+    known: Floats
     """The weight of each number of the target, 0 at gaps, (n * d); of size 0 when all weigh 1."""
-    weight: np.ndarray
+    weight: Floats
     """The weight of each row, (n)."""
-    noise: np.ndarray
+    noise: Floats
     """The noise of a Gaussian code, (n * k)."""
-    kept: np.ndarray
+    kept: Floats
     """The masks of dropout, those of one layer behind those of the other."""
 
 
 class Moving(NamedTuple):
     """What Adam moves and remembers: two groups, each flat."""
 
-    parameters: tuple[np.ndarray, np.ndarray]
-    gradients: tuple[np.ndarray, np.ndarray]
-    mean: tuple[np.ndarray, np.ndarray]
-    square: tuple[np.ndarray, np.ndarray]
+    parameters: tuple[Floats, Floats]
+    gradients: tuple[Floats, Floats]
+    mean: tuple[Floats, Floats]
+    square: tuple[Floats, Floats]

@@ -5,16 +5,17 @@ No call into a library of mathematics can be vectorised, so exp, tanh and log ar
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic
 
-from isthmus.engine.compiled.records import ELU, GELU, LEAKY_RELU, RELU, SIGMOID, SILU, TANH
-from isthmus.engine.compiled.tile import apart, fast, inner
+from isthmus.engine.compiled.records import ELU, GELU, LEAKY_RELU, RELU, SIGMOID, SILU, TANH, Floats
+from isthmus.engine.compiled.tile import INNER, apart, fast, intrinsic
 
-f4 = np.float32
-exact = njit(fastmath={"contract"}, **inner)
+f4: Any = np.float32
+exact: Any = njit(fastmath={"contract"}, **INNER)
 """For sums whose order is what makes them right."""
 
 HIGHEST, LOWEST = f4(88.0), f4(-87.0)
@@ -27,10 +28,10 @@ ZERO, HALF, ONE, TWO = f4(0.0), f4(0.5), f4(1.0), f4(2.0)
 
 
 @intrinsic
-def power_of_two(typing, shifted):  # noqa: ANN001, ANN201
+def power_of_two(typing: Any, shifted: Any) -> Any:
     """2^n as float32, for n + ROUNDING: n stands in the last bits of it."""
 
-    def write(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         bits = builder.bitcast(arguments[0], ir.IntType(32))
         exponent = builder.add(builder.shl(bits, ir.IntType(32)(23)), ir.IntType(32)(0x3F800000))
         return builder.bitcast(exponent, ir.FloatType())
@@ -39,7 +40,7 @@ def power_of_two(typing, shifted):  # noqa: ANN001, ANN201
 
 
 @exact
-def exp(x):
+def exp(x: float) -> float:
     """e^x = 2^n e^r with n whole and |r| <= ln 2 / 2 (Cephes); cut where float32 ends. Not a number stays what it is."""
     x = HIGHEST if x > HIGHEST else x
     x = LOWEST if x < LOWEST else x
@@ -56,7 +57,7 @@ def exp(x):
 
 
 @exact
-def tanh(x):
+def tanh(x: float) -> float:
     """The rational function of Eigen: good to a few units in the last place, for small x too."""
     x = f4(7.90531110763549805) if x > f4(7.90531110763549805) else x
     x = f4(-7.90531110763549805) if x < f4(-7.90531110763549805) else x
@@ -76,14 +77,14 @@ def tanh(x):
 
 
 @exact
-def sigmoid(x):
+def sigmoid(x: float) -> float:
     """1 / (1 + e^-x), with as many digits near 0 as near 1."""
     e = exp(-abs(x))
     return (ONE if x >= ZERO else e) / (ONE + e)
 
 
 @exact
-def softplus(x):
+def softplus(x: float) -> float:
     """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|); with s = e / (2 + e) <= 1/3, log(1 + e) = 2 (s + s^3/3 + s^5/5 + ..)."""
     e = exp(-abs(x))
     s = e / (TWO + e)
@@ -99,7 +100,7 @@ def softplus(x):
 
 
 @exact
-def normal_cdf(x, bell):
+def normal_cdf(x: float, bell: float) -> float:
     """The normal distribution function, for bell = e^(-x^2/2): Abramowitz & Stegun 7.1.26, good to 1e-7."""
     t = ONE / (ONE + f4(0.3275911) * SQRT_HALF * abs(x))
     p = f4(1.061405429)
@@ -112,7 +113,7 @@ def normal_cdf(x, bell):
 
 
 @fast
-def activate(kind, a, slope):
+def activate(kind: int, a: Floats, slope: Floats) -> None:
     """a <- activation(a), slope <- its derivative there; (n,). The identity leaves both alone."""
     apart()
     n = len(a)

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import extending, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from isthmus.engine.compiled.records import Floats
 
 FEATURES = llvm.get_host_cpu_features()
 LANES, ROWS = (16, 8) if FEATURES.get("avx512f") else (8, 6) if FEATURES.get("avx2") else (4, 8)
@@ -28,6 +29,11 @@ FAST = {"reassoc", "contract", "nsz"}
 BIT, INT, LONG, FLOAT = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.FloatType()
 VECTOR, MASK = ir.VectorType(FLOAT, LANES), ir.VectorType(BIT, LANES)
 ALIGNMENT = INT(4)
+PLACES = 11
+"""How many numbers tell a tile where it works."""
+
+intrinsic: Any = extending.intrinsic
+"""Makes of a function that writes instructions one that compiled code may call; the first argument is numba's own."""
 
 
 class Vectors:
@@ -98,13 +104,15 @@ def tile_of(rows: int, columns: int) -> Callable[..., None]:
     """Return the tile of so many rows and vectors a row."""
 
     @intrinsic
-    def tile(typing: Any, a, b, z, y, a0, a_row, a_column, b0, b_row, z0, z_row, y0, y_row, inner, live):  # noqa: ANN001
-        """y[r, j] = z[r, j] + sum_p a[r, p] b[p, j]; the last vector of a row has ``live`` lanes."""
+    def tile(typing: Any, a: Any, b: Any, z: Any, y: Any, where: Any) -> Any:
+        """y[r, j] = z[r, j] + sum_p a[r, p] b[p, j]; ``where``: offsets and strides, inner width, lanes of the last vector."""
 
         def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             v = Vectors(context, builder)
             pa, pb, pz, py = (v.pointer(*pair) for pair in zip(signature.args[:4], arguments[:4], strict=True))
-            a0, a_row, a_column, b0, b_row, z0, z_row, y0, y_row, inner, live = arguments[4:]
+            a0, a_row, a_column, b0, b_row, z0, z_row, y0, y_row, inner, live = cgutils.unpack_tuple(
+                builder, arguments[4], PLACES
+            )
             masks = [*[None] * (columns - 1), v.mask(live)]
             vectors = [(c, LONG(LANES * c), masks[c]) for c in range(columns)]
             times = builder.mul
@@ -134,14 +142,14 @@ def tile_of(rows: int, columns: int) -> Callable[..., None]:
                     v.store(new[r][c], v.at(py, y0, times(LONG(r), y_row), place), mask)
             return context.get_dummy_value()
 
-        return types.void(a, b, z, y, *[types.int64] * 11), write
+        return types.void(a, b, z, y, types.UniTuple(types.int64, PLACES)), write
 
     return tile
 
 
 @intrinsic
 def transpose_square(typing: Any, a: Any, y: Any, a0: Any, a_row: Any, y0: Any, y_row: Any) -> Any:
-    """y[j, i] = a[i, j] for LANES x LANES numbers: interleaving the first half of the rows with the second, log2 LANES times."""
+    """y[j, i] = a[i, j] for LANES x LANES numbers: log2 LANES times, the halves of the rows are interleaved."""
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder)
@@ -161,8 +169,6 @@ def transpose_square(typing: Any, a: Any, y: Any, a0: Any, a_row: Any, y0: Any, 
 wide_tile, slim_tile, wide_row, slim_row = tile_of(ROWS, 2), tile_of(ROWS, 1), tile_of(1, 2), tile_of(1, 1)
 
 
-
-
 @intrinsic
 def apart(typing: Any) -> Any:
     """Keep the function that calls this one piece of machine code: copies of it in every caller take long to compile."""
@@ -174,14 +180,15 @@ def apart(typing: Any) -> Any:
     return types.void(), write
 
 
-inner = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-fast = njit(fastmath=FAST, **inner)
+INNER: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""For functions that only compiled code calls."""
+fast: Any = njit(fastmath=FAST, **INNER)
 NEXT, SAME = np.int64(1), np.int64(0)
 """Strides. A Python number would be a constant to numba, and every constant a function of its own."""
 
 
 @fast
-def pack(b, b0, b_column, inner, columns, panel):
+def pack(b: Floats, b0: int, b_column: int, inner: int, columns: int, panel: Floats) -> None:
     """panel (inner, PANEL) = some columns of B (inner, columns), whose numbers lie at b0 + p + j b_column."""
     if inner < LANES or columns < LANES:
         for j in range(columns):
@@ -196,7 +203,21 @@ def pack(b, b0, b_column, inner, columns, panel):
 
 
 @fast
-def product(a, a_row, a_column, b, b_row, b_column, z, z_row, y, rows, columns, inner, panel):
+def product(
+    a: Floats,
+    a_row: int,
+    a_column: int,
+    b: Floats,
+    b_row: int,
+    b_column: int,
+    z: Floats,
+    z_row: int,
+    y: Floats,
+    rows: int,
+    columns: int,
+    inner: int,
+    panel: Floats,
+) -> None:
     """y = z + A B, for A (rows, inner) of any strides, B (inner, columns) with a stride of 1, and y (rows, columns) row by row.
 
     z has the row stride ``z_row``: 0 for one row, such as a bias, that is added to all. It may not be y. ``panel`` has room
@@ -217,10 +238,10 @@ def product(a, a_row, a_column, b, b_row, b_column, z, z_row, y, rows, columns, 
             where = (i * a_row, a_row, a_column, first, stride, z0, z_row, y0, columns, inner, live)
             if height == 1:
                 if width > LANES:
-                    wide_row(a, packed, z, y, *where)
+                    wide_row(a, packed, z, y, where)
                 else:
-                    slim_row(a, packed, z, y, *where)
+                    slim_row(a, packed, z, y, where)
             elif width > LANES:
-                wide_tile(a, packed, z, y, *where)
+                wide_tile(a, packed, z, y, where)
             else:
-                slim_tile(a, packed, z, y, *where)
+                slim_tile(a, packed, z, y, where)
