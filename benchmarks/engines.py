@@ -2,7 +2,7 @@
 
     python benchmarks/engines.py [--repeats 5]
 
-The time of an engine holds the shuffling and gathering of the rows. ``peak`` is what a matrix product of 512 x 512 x 512 reaches.
+The time of an engine holds the shuffling and gathering of the rows. ``peak`` is what a product of 512 x 512 matrices reaches.
 """
 
 from __future__ import annotations
