@@ -163,3 +163,28 @@ def test_weights_are_views_of_one_flat_buffer_and_still_save_load_and_copy(tmp_p
     ae.save(str(tmp_path / "model"))
     for other in (ist.load(str(tmp_path / "model")), copy.deepcopy(ae)):
         assert np.array_equal(other.transform(X), ae.transform(X))
+
+
+def test_activations_with_settings_of_their_own_and_frozen_weights_are_left_to_autograd() -> None:
+    from torch import nn
+
+    X, _ = data_for("any")
+    for own in (nn.LeakyReLU(0.5), nn.ELU(0.3), nn.GELU("tanh")):
+        modules = (
+            nn.Sequential(nn.Linear(64, 8), own, nn.Linear(8, 4)),
+            nn.Sequential(nn.Linear(4, 8), own, nn.Linear(8, 64)),
+        )
+        assert mlp(network=modules, bottleneck=ist.Bare()).fit(X).history_.engine == "eager"
+    frozen = nn.Sequential(nn.Linear(64, 8), nn.ReLU()).requires_grad_(requires_grad=False)
+    ae = mlp(network=(frozen, nn.Linear(8, 64)), bottleneck=ist.Bare()).fit(X)
+    assert ae.history_.engine_note == "some of its weights are not trained"
+
+
+def test_the_eager_engine_goes_on_where_another_has_stepped_before() -> None:
+    X, _ = data_for("any")
+    both = [trained(mlp(shortcut=False), maker(engine), X, dtype=torch.float64) for engine in ("dense", "eager")]
+    for run in both:
+        run.plan, run.engine = run.plan._replace(epochs=2), reference
+        train(run)
+    first, second = (run.history.epochs[-1]["train"]["loss"] for run in both)
+    assert first == pytest.approx(second, rel=1e-10)

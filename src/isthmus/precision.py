@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from isthmus.engine.choice import maker
+from isthmus.engine.choice import is_compiled, maker
 from isthmus.engine.dense import Dense
 from isthmus.errors import SettingError
 from isthmus.inference import map_rows
@@ -20,6 +20,8 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 PROMISING = 2.5e8
 """Floating-point operations in the products of a step from which bfloat16 gains a fifth, more than the probe costs
 (``python benchmarks/precision.py``)."""
+COMPILED = 5e8
+"""The same where the compiled engine, which is faster than the dense one in float32, would serve the model."""
 FEWEST_STEPS = 400
 """Shorter trainings are over before a probe has paid."""
 SHARE, MOST = 0.05, 200
@@ -62,7 +64,9 @@ def settle(run: Run, setting: str, engine: str) -> Verdict:
 def promises(run: Run) -> bool:
     """Say whether half precision is likely to pay: a function of processor, shapes and length alone."""
     operations = 6.0 * run.plan.batch_size * _numbers(p for p in run.model.parameters() if p.dim() > 1)
-    return computes_bfloat16() and operations >= PROMISING and _all_steps(run) >= FEWEST_STEPS
+    steps = _all_steps(run)
+    least = COMPILED if is_compiled(run.model, steps) else PROMISING
+    return computes_bfloat16() and operations >= least and steps >= FEWEST_STEPS
 
 
 def computes_bfloat16() -> bool:

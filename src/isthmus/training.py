@@ -151,7 +151,8 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     The user's global generators are left as they were.
     """
     history = run.history
-    engine, history.engine_note = run.engine(run.model, run.optimizer)
+    steps = run.plan.epochs * math.ceil(len(run.data.train) / run.plan.batch_size)
+    engine, history.engine_note = run.engine(run.model, run.optimizer, steps)
     history.engine = engine.name
     # Dropout draws from torch's global generator, which is seeded anew each epoch, inside a fork.
     device = next(run.model.parameters()).device

@@ -49,7 +49,10 @@ class Adam:
     def step(self, learning_rate: float | Tensor) -> None:
         """Move every parameter that has a gradient, then forget the gradients. The rate may be a float32 tensor, ()."""
         for group in self.groups:
-            if group.flat is not None:
+            if group.flat is not None:  # another engine has stepped here before; what has no gradient now stays put
+                for parameter, place in zip(group.parameters, group.gradients, strict=True):
+                    place.zero_() if parameter.grad is None else place.copy_(parameter.grad)
+                    parameter.grad = None
                 self._move(learning_rate, group.weight_decay, *([tensor] for tensor in group.flat))
                 continue
             active = [i for i, p in enumerate(group.parameters) if p.grad is not None]
@@ -65,6 +68,13 @@ class Adam:
                 )
             for parameter in group.parameters:
                 parameter.grad = None
+
+    @torch.no_grad()
+    def move(self, learning_rate: float) -> None:
+        """Move every parameter by the gradient that was written where :meth:`flatten` said."""
+        for group in self.groups:
+            if group.flat is not None:
+                self._move(learning_rate, group.weight_decay, *([tensor] for tensor in group.flat))
 
     def _move(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from isthmus.engine.adam import Adam
+from isthmus.engine.compiled import Compiled, is_at_hand
 from isthmus.engine.dense import Dense
 from isthmus.engine.eager import Eager
 from isthmus.engine.engine import Engine, Maker
@@ -12,8 +13,16 @@ from isthmus.engine.graphs import Graphs
 from isthmus.errors import SettingError
 from isthmus.model import Model
 
-FAST: dict[str, type[Dense] | type[Graphs]] = {"dense": Dense, "graphs": Graphs}
+FAST: dict[str, type[Dense] | type[Compiled] | type[Graphs]] = {"dense": Dense, "compiled": Compiled, "graphs": Graphs}
 ENGINES = ("auto", "eager", *FAST)
+
+MOST = 2**19
+"""Weights beyond which nothing is gained by compiling: matrix products are all there is to do, and the loop may give a step
+several threads, of which the compiled engine uses one."""
+START = 0.5
+"""Seconds that the compiled engine takes to begin: to import numba and load its machine code."""
+SAVED, SAVED_BY_WEIGHT = 70e-6, 1.7e-9
+"""Seconds it saves a step at least, and for each weight (``python benchmarks/engines.py``)."""
 
 
 def maker(setting: str, precision: str = "float32") -> Maker:
@@ -21,14 +30,33 @@ def maker(setting: str, precision: str = "float32") -> Maker:
     return partial(chosen, setting, precision=precision)
 
 
-def chosen(setting: str, model: Model, optimizer: Adam, precision: str = "float32") -> tuple[Engine, str]:
+def chosen(setting: str, model: Model, optimizer: Adam, steps: int, precision: str = "float32") -> tuple[Engine, str]:
     """Return the engine, and why it is not a faster one ("" when it is the fastest there is)."""
     if setting == "eager":
         return Eager(model, optimizer, precision), "engine='eager' was asked for"
-    is_on_gpu = next(model.parameters()).device.type == "cuda"
-    name = ("graphs" if is_on_gpu else "dense") if setting == "auto" else setting
-    if why_not := FAST[name].refuses(model):
+    name = setting
+    if setting == "auto" and next(model.parameters()).device.type == "cuda":
+        name = "graphs"
+    elif setting == "auto":
+        name = "compiled" if precision != "bfloat16" and is_compiled(model, steps) else "dense"
+    why_not = FAST[name].refuses(model)
+    if name == "compiled" and precision == "bfloat16":
+        why_not = "it multiplies in float32 only"
+    if why_not:
         if setting != "auto":
             raise SettingError(f"engine={setting!r} cannot compute this model: {why_not}; use engine='auto'.")
         return Eager(model, optimizer, precision), why_not
-    return FAST[name](model, optimizer, precision), ""
+    if name == "compiled":
+        return Compiled(model, optimizer), ""
+    return (Graphs if name == "graphs" else Dense)(model, optimizer, precision), ""
+
+
+def is_compiled(model: Model, steps: int) -> bool:
+    """Is the compiled engine at hand for this model, and do so many steps save more than it takes to begin?"""
+    return compiling_pays(model, steps) and is_at_hand() and not Compiled.refuses(model)
+
+
+def compiling_pays(model: Model, steps: int) -> bool:
+    """Do so many steps save more than the compiled engine takes to begin?"""
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return weights <= MOST and steps * (SAVED + SAVED_BY_WEIGHT * weights) > START

@@ -48,6 +48,8 @@ class Dense(Engine):
             return "its parts are joined in a way of their own"
         if next(model.parameters()).device.type != "cpu":
             return "it is not on the CPU"
+        if not all(parameter.requires_grad for parameter in model.parameters()):
+            return "some of its weights are not trained"
         if specs_of(chain(model.encoder.body)) is None or not specs_of(chain(model.decoder.body)):
             return "its network is not made of plain dense layers"
         if model.blueprint.condition_width:

@@ -50,8 +50,8 @@ class Engine(ABC):
         """Take the steps of a block. Return the loss and its terms as sums over rows, each as it was before its step."""
 
 
-Maker: TypeAlias = Callable[[Model, Adam], tuple[Engine, str]]
-"""Picks the engine of a model, and says why it is not a faster one ("" when there is none)."""
+Maker: TypeAlias = Callable[[Model, Adam, int], tuple[Engine, str]]
+"""Picks the engine of a model for so many steps, and says why it is not a faster one ("" when there is none)."""
 
 
 class Tally:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from isthmus.engine import products
 from isthmus.engine.tape import Tape
 from isthmus.engine.weights import Weights
-from isthmus.parts.networks.dropout import Dropout
+from isthmus.parts.networks.dropout import Dropout, draw_kept
 from isthmus.parts.networks.linear import Linear, Transposed
 
 aten = torch.ops.aten
@@ -74,7 +74,12 @@ def specs_of(modules: Iterable[nn.Module]) -> list[Spec] | None:
             specs.append(Spec(module))  # pyright: ignore[reportArgumentType] - its type was just looked at
         elif not specs:
             return None
-        elif kind in SLOPES and specs[-1].activation is None and specs[-1].dropout is None:
+        elif (
+            kind in SLOPES
+            and repr(module) == repr(kind())
+            and specs[-1].activation is None
+            and specs[-1].dropout is None
+        ):
             specs[-1] = specs[-1]._replace(activation=module)
         elif kind in (nn.Dropout, Dropout) and specs[-1].dropout is None:
             specs[-1] = specs[-1]._replace(dropout=module)
@@ -110,13 +115,8 @@ class Layer:
             tape(self.slope.function, self.y)
         if self.dropout is None:
             return self.a
-        # the draws of the module itself, from the generator that the loop seeds for it
         self.kept, dropped = torch.empty_like(self.a), torch.empty_like(self.a)
-        if isinstance(self.dropout, Dropout):
-            tape(self.dropout.draw, self.dropout.bits(self.a), self.kept)
-        else:
-            tape(self.kept.bernoulli_, 1 - self.dropout.p)
-            tape(self.kept.div_, 1 - self.dropout.p)
+        tape(draw_kept, self.dropout, self.kept)
         tape(torch.mul, self.a, self.kept, out=dropped)
         return dropped
 

@@ -49,7 +49,7 @@ class Weights:
         """Let Adam move the weights by the gradients that were written."""
         for parameter, copy in self._copies.items():
             self.gradient[parameter].copy_(copy.gradient)
-        self.optimizer.step(learning_rate)
+        self.optimizer.move(learning_rate)
         self.refresh()
 
     def refresh(self) -> None:

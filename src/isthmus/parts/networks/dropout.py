@@ -41,3 +41,11 @@ class Dropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+def draw_kept(layer: Dropout | nn.Dropout, kept: Tensor) -> None:
+    """Draw what a layer in training multiplies its input with into ``kept``, with the very draws of its forward pass."""
+    if isinstance(layer, Dropout):
+        layer.draw(layer.bits(kept), kept)
+    else:
+        kept.bernoulli_(1 - layer.p).div_(1 - layer.p)
