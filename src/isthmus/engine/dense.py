@@ -110,9 +110,10 @@ class Inputs(NamedTuple):
 class Program:
     """One step for batches of one form, on a tape: forward, backward, gradients in place."""
 
-    def __init__(self, model: Composed, like: Batch, weights: Weights) -> None:
-        rows, d = like.x.flatten(1).shape
-        self.tape = tape = Tape(rows, like.x.dtype)
+    def __init__(self, model: Composed, like: Batch, weights: Weights, members: int | None = None) -> None:
+        rows = like.x.shape[0 if members is None else 1]
+        self.tape = tape = Tape(rows, like.x.dtype, members)
+        d = tape.flat(like.x).shape[-1]
         self.batch = Batch(torch.empty_like(like.x), _empty(like.observed), like.cells, _empty(like.weight))
         has_shortcut = model.encoder.shortcut is not None
         self.inputs = Inputs(tape.empty(d), tape.empty(d) if has_shortcut else None)
@@ -159,19 +160,19 @@ class Program:
             if here is not None and given is not None:
                 here.copy_(given)
         if target.gaps is not None and mine.observed is not None:
-            torch.logical_not(mine.observed.flatten(1), out=target.gaps)
+            torch.logical_not(self.tape.flat(mine.observed), out=target.gaps)
         self.tape.rng, self.tape.progress = rng, progress
         self.tape.play()
         totals = {"reconstruction": target.total} | self.waist.totals
         return {name: total.clone() for name, total in totals.items()}
 
     def _target(self) -> Target:
-        batch = self.batch
+        batch, flat = self.batch, self.tape.flat
         return Target(
             batch,
-            batch.x.flatten(1),
-            None if batch.observed is None else torch.empty_like(batch.observed).flatten(1),
-            None if batch.weight is None else batch.weight[:, None],
+            flat(batch.x),
+            None if batch.observed is None else flat(torch.empty_like(batch.observed)),
+            None if batch.weight is None else batch.weight[..., None],
             self.tape.number(),
         )
 
@@ -185,20 +186,21 @@ class Shortcut:
         assert decoder.shortcut is not None, "both sides carry the shortcut together"
         self.e, self.d = weights.value[encoder.shortcut], weights.value[decoder.shortcut]
         self.d_e, self.d_d = weights.gradient[encoder.shortcut], weights.gradient[decoder.shortcut]
-        self.reach = float(decoder.reach)
+        # (), or one for each member
+        self.reach = float(decoder.reach) if decoder.reach.dim() == 0 else decoder.reach
         self.gain = None if bool((decoder.gain == 1).all()) else decoder.gain
         self.constant = decoder.gain * (decoder.mean - decoder.offset)
 
     def encode(self, tape: Tape, x: Tensor | None) -> Tensor:
         assert x is not None, "inputs of a model with a shortcut hold the straight ones"
-        self.x, straight = x, tape.empty(len(self.e))
+        self.x, straight = x, tape.empty(self.e.shape[-2])
         products.forward(tape, x, self.e, None, straight)
         return straight
 
     def within_reach(self, tape: Tape, z: Tensor) -> Tensor:
-        self.z, cut = z, torch.empty_like(z)
-        tape(torch.clamp, z, -self.reach, self.reach, out=cut)
-        return cut
+        self.z, self.cut = z, torch.empty_like(z)
+        tape(torch.clamp, z, -self.reach, self.reach, out=self.cut)
+        return self.cut
 
     def decode(self, tape: Tape, x_hat: Tensor) -> Tensor:
         straight = torch.empty_like(x_hat)
@@ -222,7 +224,12 @@ class Shortcut:
     def join(self, tape: Tape, d: Tensor, d_straight: Tensor | None) -> Tensor:
         """Record the sum of what the network and the linear way give z."""
         assert d_straight is not None, "backward_decode came first"
-        tape(aten.hardtanh_backward.grad_input, d, self.z, -self.reach, self.reach, grad_input=d)
+        if isinstance(self.reach, float):
+            tape(aten.hardtanh_backward.grad_input, d, self.z, -self.reach, self.reach, grad_input=d)
+        else:
+            inside = torch.empty_like(self.z, dtype=torch.bool)
+            tape(torch.eq, self.z, self.cut, out=inside)
+            tape(d.mul_, inside)
         tape(d.add_, d_straight)
         return d
 

@@ -88,7 +88,7 @@ class Layer:
     def __init__(self, spec: Spec, weights: Weights) -> None:
         is_transposed = isinstance(spec.linear, Transposed)
         weight, gradient = weights.value[spec.linear.weight], weights.gradient[spec.linear.weight]
-        self.weight, self.gradient = (weight.t(), gradient.t()) if is_transposed else (weight, gradient)
+        self.weight, self.gradient = (weight.mT, gradient.mT) if is_transposed else (weight, gradient)
         self.bias = None if spec.linear.bias is None else weights.value[spec.linear.bias]
         self.bias_gradient = None if spec.linear.bias is None else weights.gradient[spec.linear.bias]
         # a decoder that goes back through this weight has written its share of the gradient before
@@ -98,7 +98,7 @@ class Layer:
 
     def forward(self, tape: Tape, x: Tensor) -> Tensor:
         """Record activation(x W^T + b), dropped out; return its buffer, (B, outside)."""
-        self.x, self.y = x, tape.empty(len(self.weight))
+        self.x, self.y = x, tape.empty(self.weight.shape[-2])
         products.forward(tape, x, self.weight, self.bias, self.y)
         self.a = self.y
         if self.slope is not None and self.slope.needs_y:
@@ -108,9 +108,8 @@ class Layer:
             tape(self.slope.function, self.y)
         if not self.dropout:
             return self.a
-        # the same draws as nn.Dropout, from the generator that the loop seeds for it
         self.kept, dropped = torch.empty_like(self.a), torch.empty_like(self.a)
-        tape(self.kept.bernoulli_, 1 - self.dropout)
+        tape(lambda: tape.draw_kept(self.kept, 1 - self.dropout))
         tape(self.kept.div_, 1 - self.dropout)
         tape(torch.mul, self.a, self.kept, out=dropped)
         return dropped
@@ -128,9 +127,9 @@ class Layer:
         else:
             products.weight_gradient(tape, d, self.x, self.gradient)
         if self.bias_gradient is not None:
-            tape(torch.sum, d, 0, out=self.bias_gradient)
+            tape(torch.sum, d, -2, out=self.bias_gradient)
         if not onwards:
             return d
-        d_x = tape.empty(self.weight.shape[1])
+        d_x = tape.empty(self.weight.shape[-1])
         products.input_gradient(tape, d, self.weight, d_x)
         return d_x
