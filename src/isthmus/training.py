@@ -148,55 +148,75 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     The user's global generators are left as they were.
     """
     history = run.history
-    engine, history.engine_note = run.engine(run.model, run.optimizer)
+    engine, history.engine_note = engine_of(run)
     history.engine = engine.name
     # Dropout draws from torch's global generator, which is seeded anew each epoch, inside a fork.
     device = next(run.model.parameters()).device
     own = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(own), threads_for(run.model, run.plan.batch_size, passes=3):
         if run.epoch == 0:
-            judged = _judge(run)
-            run.cap = math.inf if judged is None else most_one_row_may_count(judged.losses)
-            _keep_if_best(run, judged)
+            judge_start(run)
         _notify(callbacks, "on_train_begin", run)
-        good = _snapshot(run)
+        good = snapshot(run)
         try:
-            while run.epoch < run.plan.epochs and not _out_of_patience(run):
+            while has_epochs_left(run):
                 started = time.perf_counter()
                 trained = _one_epoch(run, engine)
-                judged = _judge(run)
-                if not _finite(trained, None if judged is None else judged.terms):
-                    _restart(run, good)
+                judged = judge(run)
+                if not is_finite(trained, judged):
+                    restart(run, good)
                     continue
-                run.epoch += 1
-                good = _snapshot(run)
-                _keep_if_best(run, judged)
-                history.epochs.append(
-                    {
-                        "epoch": run.epoch,
-                        "learning_rate": _rate(run, run.epoch / run.plan.epochs),
-                        "seconds": time.perf_counter() - started,
-                        "train": trained,
-                        "held_out": None if judged is None else judged.terms,
-                    }
-                )
+                record(run, trained, judged, time.perf_counter() - started)
+                good = snapshot(run)
                 if _notify(callbacks, "on_epoch_end", run):
                     history.stopped = "callback"
                     break
             else:
-                history.stopped = "early" if run.epoch < run.plan.epochs else "finished"
+                history.stopped = how_it_ended(run)
         except KeyboardInterrupt:
-            history.stopped = "interrupted"
-            history.events.append(
-                f"Training was interrupted in epoch {run.epoch + 1} of {run.plan.epochs}; the best weights so far "
-                f"(epoch {history.best_epoch}) are kept."
-            )
-            log.warning(history.events[-1])
+            note_interruption(run)
         finally:
             _notify(callbacks, "on_train_end", run)
         run.model.load_state_dict(run.best)
     run.model.eval()
     return history
+
+
+def engine_of(run: Run) -> tuple[Engine, str]:
+    """Return who computes the steps of a run, and why not a faster one."""
+    return run.engine(run.model, run.optimizer)
+
+
+def judge_start(run: Run) -> None:
+    """Judge the weights a run starts from: what one row may count follows from them, and they may stay the best."""
+    judged = judge(run)
+    run.cap = math.inf if judged is None else most_one_row_may_count(judged.losses)
+    _keep_if_best(run, judged)
+
+
+def record(run: Run, trained: dict[str, float], judged: Judgement | None, seconds: float) -> None:
+    """Take down an epoch that went well."""
+    run.epoch += 1
+    _keep_if_best(run, judged)
+    run.history.epochs.append(
+        {
+            "epoch": run.epoch,
+            "learning_rate": _rate(run, run.epoch / run.plan.epochs),
+            "seconds": seconds,
+            "train": trained,
+            "held_out": None if judged is None else judged.terms,
+        }
+    )
+
+
+def note_interruption(run: Run) -> None:
+    """Say in the history that Ctrl-C came, and what is kept."""
+    run.history.stopped = "interrupted"
+    run.history.events.append(
+        f"Training was interrupted in epoch {run.epoch + 1} of {run.plan.epochs}; the best weights so far "
+        f"(epoch {run.history.best_epoch}) are kept."
+    )
+    log.warning(run.history.events[-1])
 
 
 def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
@@ -205,7 +225,7 @@ def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
     torch.manual_seed(rng.initial_seed())
     sums: dict[str, float] = {}
     run.model.train()
-    for block in _blocks(run, torch.Generator().manual_seed(rng.initial_seed())):
+    for block in blocks(run, torch.Generator().manual_seed(rng.initial_seed())):
         for name, value in engine.run(block, rng).items():
             sums[name] = sums.get(name, 0.0) + value / len(run.data.train)
         if not math.isfinite(sums["loss"]):
@@ -213,14 +233,14 @@ def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
     return sums
 
 
-def _blocks(run: Run, rng: torch.Generator) -> Iterator[Block]:
+def blocks(run: Run, rng: torch.Generator, numbers: int = BLOCK) -> Iterator[Block]:
     """Yield the training rows of one epoch in a new order, some steps at a time, in batches of equal size but for one row."""
     rows = run.data.train
     steps = math.ceil(len(rows) / run.plan.batch_size)
     batches = torch.randperm(len(rows), generator=rng).tensor_split(
         steps
     )  # nearly equal, so that every row counts the same
-    together = max(1, BLOCK // (run.plan.batch_size * math.prod(rows.shape)))
+    together = max(1, numbers // (run.plan.batch_size * math.prod(rows.shape)))
     for start in range(0, steps, together):
         some = batches[start : start + together]
         progress = [(run.epoch + step / steps) / run.plan.epochs for step in range(start, start + len(some))]
@@ -240,7 +260,7 @@ class Judgement(NamedTuple):
 
 
 @torch.no_grad()
-def _judge(run: Run) -> Judgement | None:
+def judge(run: Run) -> Judgement | None:
     """Judge the model on held-out rows, with the same noise every time and without penalties; None when there are none."""
     rows = run.data.held_out
     if rows is None:
@@ -269,9 +289,16 @@ def most_one_row_may_count(losses: Tensor) -> float:
     return median + 50 * (high - low)
 
 
-def _out_of_patience(run: Run) -> bool:
+def has_epochs_left(run: Run) -> bool:
+    """Say whether to go on: the plan is not done, and patience not at its end."""
     waited = run.epoch - run.history.best_epoch
-    return run.plan.patience is not None and run.data.held_out is not None and waited >= run.plan.patience
+    is_patient = run.plan.patience is None or run.data.held_out is None or waited < run.plan.patience
+    return run.epoch < run.plan.epochs and is_patient
+
+
+def how_it_ended(run: Run) -> str:
+    """Return what the history says of a run without epochs left."""
+    return "early" if run.epoch < run.plan.epochs else "finished"
 
 
 def _keep_if_best(run: Run, judged: Judgement | None) -> None:
@@ -286,11 +313,12 @@ def _keep_if_best(run: Run, judged: Judgement | None) -> None:
         run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
 
 
-def _snapshot(run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def snapshot(run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return copies of the weights and of Adam's moments."""
     return {name: value.clone() for name, value in run.model.state_dict().items()}, run.optimizer.state()
 
 
-def _restart(run: Run, good: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
+def restart(run: Run, good: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
     """Go back to the last good weights at a quarter of the rate; give up after some times, naming what is at fault."""
     run.model.load_state_dict(good[0])
     run.optimizer.restore(good[1])
@@ -328,8 +356,10 @@ def _fault(run: Run) -> str:
     )
 
 
-def _finite(*terms: dict[str, float] | None) -> bool:
-    return all(math.isfinite(value) for group in terms if group is not None for value in group.values())
+def is_finite(trained: dict[str, float], judged: Judgement | None) -> bool:
+    """Say whether every term of an epoch is a number."""
+    terms = [*trained.values(), *(() if judged is None else judged.terms.values())]
+    return all(math.isfinite(value) for value in terms)
 
 
 def _rate(run: Run, progress: float) -> float:
