@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from isthmus import data, persistence
-from isthmus.callbacks import ProgressBar
+from isthmus.callbacks import listeners
 from isthmus.chunks import chunk_rows
 from isthmus.codestats import code_statistics
 from isthmus.components import principal_of
@@ -48,10 +48,22 @@ from isthmus.resolution import (
 )
 from isthmus.sampling import UNFITTED, draw, learned_sampler, seeded
 from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
-from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, train
+from isthmus.training import NO_DATA, Data, Run, generator, train
 
 FEWEST_TO_HOLD_OUT = 20
 """With fewer rows than this none are held out: what a row or two say is noise."""
+
+
+class Begun(NamedTuple):
+    """A fit before its training."""
+
+    run: Run
+    rows: Rows
+    weight: Tensor | None
+    linear: np.ndarray | None
+    """The loss of each held-out row under PCA."""
+    is_linear: bool
+    """Is there too little data to train at all?"""
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -164,6 +176,13 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        begun = self._begin(X, y, sample_weight)
+        if not begun.is_linear:
+            self.history_ = train(begun.run, listeners(self.callbacks, self.verbose))
+        self._finish(begun)
+
+    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Begun:
+        """Do what comes before the training."""
         rows, told = self._learn_codec(X, y)
         weight = check_weight(sample_weight, len(rows))
         alive = np.arange(len(rows)) if weight is None else weight.numpy().nonzero()[0]
@@ -171,13 +190,16 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         run.settings_key = settings_key(self, weight, told)
         linear = self._held_out_losses(run)
         self._design.prepare(run)
+        self.history_ = run.history
         is_linear = self._has_shortcut and len(alive) < FEWEST_TO_HOLD_OUT
         if is_linear:
-            self.history_ = History(
-                events=[f"{len(alive)} rows cannot prove a network better than PCA: the model is PCA."]
-            )
-        else:
-            self.history_ = train(run, self._listeners())
+            said = f"{len(alive)} rows cannot prove a network better than PCA: the model is PCA."
+            self.history_ = History(events=[said])
+        return Begun(run, rows, weight, linear, is_linear)
+
+    def _finish(self, begun: Begun) -> None:
+        """Do what comes after the training: judge the network beside PCA, and score what is kept."""
+        run, rows, weight, linear, is_linear = begun
         trained = self._held_out_losses(run)
         if self._has_shortcut and linear is not None and trained is not None:
             self.floor_ = judge_floor(linear, trained, run.data.held_out_weight)
@@ -212,16 +234,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             rows, weight, told = rows.subset(alive), weight[alive], None if told is None else told[alive]
         piece = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks), told)
         if not hasattr(self, "_run"):
-            self._run = Run(
-                self.model_,
-                piece,
-                self._plan,
-                self.seed_,
-                "",
-                maker(resolve_engine(self.engine)),
-                self.history_,
-                self.n_iter_,
-            )
+            engine = maker(resolve_engine(self.engine))
+            self._run = Run(self.model_, piece, self._plan, self.seed_, "", engine, self.history_, self.n_iter_)
         run = self._run
         run.data, run.history.stopped = piece, "finished"
         self._plan = resolve_plan(self.get_params(deep=False), self.codec_.layout, len(rows))
@@ -317,17 +331,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.model_.to(device)
         self.settings_ = resolved(self, engine, device)
         return Run(self.model_, split, self._plan, self.seed_, engine=maker(engine))
-
-    def _listeners(self) -> list[Any]:
-        if self.verbose not in (True, False, "auto"):
-            raise SettingError(f"verbose={self.verbose!r} must be True, False or 'auto'.")
-        own = self.callbacks if isinstance(self.callbacks, (list, tuple)) else [self.callbacks]
-        for callback in own:
-            if not any(hasattr(callback, moment) for moment in MOMENTS):
-                raise SettingError(
-                    f"The callback {callback!r} has none of the methods {', '.join(MOMENTS)}; give it one."
-                )
-        return [*own, ProgressBar()] if self.verbose else [*own]
 
     def _held_out_losses(self, run: Run) -> np.ndarray | None:
         """Return the loss of each held-out row, with the same noise every time; None when none are held out."""
