@@ -111,7 +111,7 @@ def _until_one_leaves(runs: list[Run]) -> tuple[list[Run], list[Run]]:
         good, started = stack.state(), time.perf_counter()
         trained = _one_epoch(runs, stack)
         for k in range(len(runs)):
-            stack.write_back(k)
+            stack.write_weights(k)
         judged = [judge(run) for run in runs]
         seconds = (time.perf_counter() - started) / len(runs)
         is_well = [is_finite(*said) for said in zip(trained, judged, strict=True)]
@@ -121,11 +121,12 @@ def _until_one_leaves(runs: list[Run]) -> tuple[list[Run], list[Run]]:
         if not all(is_well) or not all(has_epochs_left(run) for run in runs):
             break
     for k in range(len(runs)):
-        stack.write_back(k, moments=True)
+        stack.write_moments(k)
     stack.restore(good)
     for k, run in enumerate(runs):
         if not is_well[k]:
-            stack.write_back(k, moments=True)
+            stack.write_weights(k)
+            stack.write_moments(k)
             restart(run, snapshot(run))
     going = [run for k, run in enumerate(runs) if is_well[k] and has_epochs_left(run)]
     return going, [run for k, run in enumerate(runs) if not is_well[k]]

@@ -43,7 +43,7 @@ class DenseRows:
         return len(self.x)
 
     def take(self, index: Index) -> Taken:
-        return self.x[index], None if self.observed is None else self.observed[index]
+        return _rows_of(self.x, index), None if self.observed is None else _rows_of(self.observed, index)
 
     def subset(self, index: Index | np.ndarray) -> Rows:
         return Subset(self, _positions(index, len(self)))
@@ -112,10 +112,15 @@ class Subset:
         return len(self.positions)
 
     def take(self, index: Index) -> Taken:
-        return self.rows.take(self.positions[index])
+        return self.rows.take(_rows_of(self.positions, index))
 
     def subset(self, index: Index | np.ndarray) -> Rows:
         return Subset(self.rows, self.positions[_positions(index, len(self))])
+
+
+def _rows_of(values: Tensor, index: Index) -> Tensor:
+    # copies whole rows, where values[index] would look up every number
+    return values[index] if isinstance(index, slice) else values.index_select(0, index)
 
 
 def _windows(series: Tensor, length: int, step: int) -> Tensor:

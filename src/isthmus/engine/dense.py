@@ -186,8 +186,7 @@ class Shortcut:
         assert decoder.shortcut is not None, "both sides carry the shortcut together"
         self.e, self.d = weights.value[encoder.shortcut], weights.value[decoder.shortcut]
         self.d_e, self.d_d = weights.gradient[encoder.shortcut], weights.gradient[decoder.shortcut]
-        # (), or one for each member
-        self.reach = float(decoder.reach) if decoder.reach.dim() == 0 else decoder.reach
+        self.reach = decoder.reach  # (), or one for each member, (members, 1, 1)
         self.gain = None if bool((decoder.gain == 1).all()) else decoder.gain
         self.constant = decoder.gain * (decoder.mean - decoder.offset)
 
@@ -199,7 +198,11 @@ class Shortcut:
 
     def within_reach(self, tape: Tape, z: Tensor) -> Tensor:
         self.z, self.cut = z, torch.empty_like(z)
-        tape(torch.clamp, z, -self.reach, self.reach, out=self.cut)
+        if tape.members is None:
+            tape(torch.clamp, z, -float(self.reach), float(self.reach), out=self.cut)
+        else:
+            most = self.reach.expand_as(z).contiguous()
+            tape(torch.clamp, z, -most, most, out=self.cut)
         return self.cut
 
     def decode(self, tape: Tape, x_hat: Tensor) -> Tensor:
@@ -224,10 +227,11 @@ class Shortcut:
     def join(self, tape: Tape, d: Tensor, d_straight: Tensor | None) -> Tensor:
         """Record the sum of what the network and the linear way give z."""
         assert d_straight is not None, "backward_decode came first"
-        if isinstance(self.reach, float):
-            tape(aten.hardtanh_backward.grad_input, d, self.z, -self.reach, self.reach, grad_input=d)
+        if tape.members is None:
+            reach = float(self.reach)
+            tape(aten.hardtanh_backward.grad_input, d, self.z, -reach, reach, grad_input=d)
         else:
-            inside = torch.empty_like(self.z, dtype=torch.bool)
+            inside = torch.empty_like(self.z)  # 1 or 0, of the type of d: the kernels of bool are four times slower
             tape(torch.eq, self.z, self.cut, out=inside)
             tape(d.mul_, inside)
         tape(d.add_, d_straight)

@@ -22,12 +22,12 @@ from isthmus.engine.adam import Adam
 from isthmus.engine.codes import AnyWaist, waist_of
 from isthmus.engine.dense import Dense, Inputs, Program
 from isthmus.engine.engine import Block, part_of
+from isthmus.engine.tape import Tape
 from isthmus.engine.weights import Weights
 from isthmus.layout import Layout
 from isthmus.model import Parts
 from isthmus.parts.bottlenecks import Gaussian, Plain
 from isthmus.parts.networks import MLP
-from isthmus.parts.principal import centre
 from isthmus.parts.reconstructions import Bernoulli, Huber, Normal, SquaredError
 from isthmus.parts.step import Batch, Settling
 
@@ -46,12 +46,12 @@ class Stack:
         self.models, self.optimizers = models, optimizers
         self.template = _template(models)
         named = dict(self.template.named_parameters())
-        self.places = {name: [_places(model, name, named[name]) for model in models] for name in named}
         for name, parameter in named.items():
             parameter.data = _one(models, name).new_zeros(len(models), *parameter.shape)
         self.optimizer = Adam(named.items(), optimizers[0].groups[0].weight_decay, members=len(models))
         self.weights = Weights(self.template, self.optimizer)
         self._programs: dict[tuple[int, bool, bool], Program] = {}
+        self._pairs = [_pairs(model, own, self.optimizer, k) for k, (model, own) in enumerate(zip(models, optimizers, strict=True))]
         self._centre()
         self._load()
 
@@ -81,15 +81,14 @@ class Stack:
         start = 0
         with torch.inference_mode():
             clean = self._side_by_side([block.rows for block in blocks])
-            ready = None if self.template.parts.corruptions else self._inputs(clean)
             for size, progress, rate in zip(blocks[0].sizes, blocks[0].progress, blocks[0].rates, strict=True):
                 stop = start + size
                 batch = Batch(*(None if values is None else values[:, start:stop] for values in clean))
-                if ready is None:
+                program = self._program(batch)
+                inputs = program.inputs  # where the tape puts them itself
+                if self.template.parts.corruptions:
                     inputs = self._corrupted([part_of(block.rows, start, stop) for block in blocks], progress)
-                else:
-                    inputs = Inputs(*(None if values is None else values[:, start:stop] for values in ready))
-                for name, total in self._program(batch).play(inputs, batch, self.rngs[0], progress).items():
+                for name, total in program.play(inputs, batch, self.rngs[0], progress).items():
                     totals.setdefault(name, []).append(total)
                 self.weights.step(rate)
                 start = stop
@@ -98,15 +97,20 @@ class Stack:
         return [{"loss": sum(terms.values())} | terms for terms in each]
 
     @torch.no_grad()
-    def write_back(self, k: int, *, moments: bool = False) -> None:
-        """Give member ``k`` its weights, and Adam's moments where they are asked for."""
-        for name, own, stacked in self._pairs(k):
-            for mine, all_ in zip(own[: None if moments else 1], stacked, strict=False):
-                for there, here in self.places[name][k]:
-                    mine[there] = all_[k][here]
-        for group, all_ in zip(self.optimizers[k].groups, self.optimizer.groups, strict=True):
-            for steps in group.steps:
-                steps.copy_(all_.steps[0])
+    def write_weights(self, k: int) -> None:
+        """Give a member's model its weights."""
+        for own, here in self._pairs[k]:
+            own.value.copy_(here.value)
+
+    @torch.no_grad()
+    def write_moments(self, k: int) -> None:
+        """Give a member's optimizer its moments and the count of its steps."""
+        for own, here in self._pairs[k]:
+            own.mean.copy_(here.mean)
+            own.square.copy_(here.square)
+        for group, stacked in zip(self.optimizers[k].groups, self.optimizer.groups, strict=True):
+            for steps in group.steps[:1]:  # all parameters share one count
+                steps.copy_(stacked.steps[0])
 
     def state(self) -> list[Tensor]:
         """Return copies of the weights and moments of all."""
@@ -119,13 +123,11 @@ class Stack:
 
     @torch.no_grad()
     def _load(self) -> None:
-        for k in range(len(self.models)):
-            for name, own, stacked in self._pairs(k):
-                for mine, all_ in zip(own, stacked, strict=True):
-                    for there, here in self.places[name][k]:
-                        all_[k][here] = mine[there]
+        for own, here in (pair for pairs in self._pairs for pair in pairs):
+            for mine, stacked in zip(own, here, strict=True):
+                stacked.copy_(mine)
         for group, first in zip(self.optimizer.groups, self.optimizers[0].groups, strict=True):
-            for steps in group.steps[:1]:  # all share one count
+            for steps in group.steps[:1]:
                 steps.copy_(first.steps[0])
 
     def _centre(self) -> None:
@@ -135,10 +137,6 @@ class Stack:
         self.reach = self._joined([encoder.reach.view(1, -1) for encoder in encoders])
         self.template.decoder.mean = self._joined([decoder.mean.view(1, -1) for decoder in decoders])
         self.template.decoder.reach = torch.stack([decoder.reach for decoder in decoders])[:, None, None]
-
-    def _pairs(self, k: int) -> Iterator[tuple[str, Moving, Moving]]:
-        for own, stacked in zip(_moving(self.optimizers[k]), _moving(self.optimizer), strict=True):
-            yield own[0], own[1], stacked[1]
 
     def _held(self) -> list[Tensor]:
         return [tensor for group in self.optimizer.groups if group.flat is not None for tensor in group.flat]
@@ -153,9 +151,19 @@ class Stack:
             weight=torch.stack(weights) if weights else None,
         )
 
-    def _inputs(self, batch: Batch) -> Inputs:
-        x = centre(batch.x, batch.observed, self.mean)
-        return Inputs(x, None) if self.template.encoder.shortcut is None else Inputs(x.clamp(-self.reach, self.reach), x)
+    def _entrance(self, program: Program) -> Tape:
+        """Record what becomes of the clean rows before they enter the encoder: :meth:`Inputs.of`, for all members."""
+        x, inputs, gaps = program.batch.x, program.inputs, program.target.gaps
+        tape = Tape(x.shape[1], x.dtype, len(self.models))
+        centred = inputs.network if inputs.straight is None else inputs.straight
+        # expanded, for the kernels of equal shapes are several times faster than those that broadcast
+        tape(torch.sub, x, self.mean.expand_as(x).contiguous(), out=centred)
+        if gaps is not None:
+            tape(centred.masked_fill_, gaps, 0.0)
+        if inputs.straight is not None:
+            most = self.reach.expand_as(x).contiguous()
+            tape(torch.clamp, centred, -most, most, out=inputs.network)
+        return tape
 
     def _corrupted(self, batches: Sequence[Batch], progress: float) -> Inputs:
         each = [
@@ -177,6 +185,8 @@ class Stack:
         if key not in self._programs:
             with torch.inference_mode(False), torch.no_grad():  # its buffers outlive the block
                 program = self._programs[key] = Program(self.template, batch, self.weights, len(self.models))
+            if not self.template.parts.corruptions:
+                program.tape.calls[:0] = self._entrance(program).calls
             program.tape.draw_normal, program.tape.draw_kept = self._draw_normal, self._draw_kept
         return self._programs[key]
 
@@ -232,6 +242,15 @@ def pads_code(parts: Parts) -> bool:
 
 def _aligned(width: int) -> int:
     return -(-width // ALIGNED) * ALIGNED
+
+
+def _pairs(model: Composed, optimizer: Adam, stacked: Adam, k: int) -> list[tuple[Moving, Moving]]:
+    """Return views of what a member holds, each beside a view of where it stands in the stack."""
+    return [
+        (Moving(*(tensor[there] for tensor in own)), Moving(*(tensor[k][here] for tensor in all_)))
+        for (name, own), (_, all_) in zip(_moving(optimizer), _moving(stacked), strict=True)
+        for there, here in _places(model, name, all_.value[k])
+    ]
 
 
 Place: TypeAlias = tuple[slice, ...]
