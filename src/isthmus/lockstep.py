@@ -33,6 +33,10 @@ from isthmus.training import (
 )
 
 
+MOST = 8
+"""As many members to a stack: more no longer fit into the cache of a core (``python benchmarks/many.py``)."""
+
+
 class Form(NamedTuple):
     """What the members of a stack have in common; seeds, rows, and sizes of codes may differ."""
 
