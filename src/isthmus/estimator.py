@@ -25,7 +25,6 @@ from isthmus.data.rows import DenseRows, Rows, WindowRows
 from isthmus.engine.choice import maker
 from isthmus.errors import DataError, SettingError
 from isthmus.folder import resolved, restore, settings_key, to_saved
-from isthmus.history import History
 from isthmus.inference import map_rows
 from isthmus.inputs import check_counts, check_input, check_weight
 from isthmus.model import Blueprint
@@ -169,17 +168,14 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         self._forget()
         try:
-            self._fit(X, y, sample_weight)
+            begun = self._begin(X, y, sample_weight)
+            if not begun.is_linear:
+                train(begun.run, listeners(self.callbacks, self.verbose))
+            self._finish(begun)
         except BaseException:
             self._forget()  # half a fit is no fit
             raise
         return self
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        begun = self._begin(X, y, sample_weight)
-        if not begun.is_linear:
-            self.history_ = train(begun.run, listeners(self.callbacks, self.verbose))
-        self._finish(begun)
 
     def _begin(self, X: Any, y: Any, sample_weight: Any) -> Begun:
         """Do what comes before the training."""
@@ -193,13 +189,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.history_ = run.history
         is_linear = self._has_shortcut and len(alive) < FEWEST_TO_HOLD_OUT
         if is_linear:
-            said = f"{len(alive)} rows cannot prove a network better than PCA: the model is PCA."
-            self.history_ = History(events=[said])
+            run.history.events.append(f"{len(alive)} rows cannot prove a network better than PCA: the model is PCA.")
         return Begun(run, rows, weight, linear, is_linear)
 
     def _finish(self, begun: Begun) -> None:
         """Do what comes after the training: judge the network beside PCA, and score what is kept."""
-        run, rows, weight, linear, is_linear = begun
+        run, is_linear, linear = begun.run, begun.is_linear, begun.linear
         trained = self._held_out_losses(run)
         if self._has_shortcut and linear is not None and trained is not None:
             self.floor_ = judge_floor(linear, trained, run.data.held_out_weight)
@@ -210,9 +205,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 self.history_.events.append(overruled(run.model.parts.penalties))
         self._conclude(run)
         if is_linear:
-            # The scores are those of PCA on rows it had not seen. Nothing was chosen by these rows now, so the linear answer
-            # may learn from them too.
-            run.model.become_linear(principal_of(rows, weight, self.latent_dim_, self.seed_))
+            # The scores are those of PCA on rows it had not seen. Nothing was chosen by these rows now, so PCA may learn
+            # from them too.
+            run.model.become_linear(principal_of(begun.rows, begun.weight, self.latent_dim_, self.seed_))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Pass once over ``X`` at a constant rate. The first call learns codec, scale and shortcut, and freezes them.

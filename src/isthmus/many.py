@@ -17,8 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
-from joblib.externals import cloudpickle
-from sklearn.utils import _safe_indexing  # pyright: ignore[reportPrivateUsage] - the one that knows every kind of frame
+from joblib.externals.loky.backend.reduction import dumps
+from sklearn.utils import (
+    _safe_indexing,  # pyright: ignore[reportPrivateUsage] - the one that knows every kind of frame
+    check_random_state,
+)
 
 from isthmus.callbacks import ProgressBar, listeners
 from isthmus.data import Images, Series
@@ -210,7 +213,8 @@ def _naming(members: Sequence[Member]) -> Iterator[None]:
 def _fit_elsewhere(members: Sequence[Member], task: Task, workers: int) -> None:
     """Share the members out to processes of one thread each, and bring back what they learned."""
     portions = _portions(members, workers)
-    sent = [[_to_send(member) for member in portion] for portion in portions]
+    copies = {member.number: _to_send(member) for member in members}  # in order: generators that they share are drawn from
+    sent = [[copies[member.number] for member in portion] for portion in portions]
     # more threads than cores would only wait for each other
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
         learned = Parallel()(delayed(_fit_there)(portion, task) for portion in sent)
@@ -242,11 +246,14 @@ def _to_send(member: Member) -> Member:
     autoencoder = copy.copy(member.autoencoder)
     autoencoder._forget()
     try:
-        cloudpickle.dumps(autoencoder)
+        dumps(autoencoder)
     except Exception as error:
         raise SettingError(
             f"Member {member.number} cannot be sent to another process ({error}); use n_jobs=None for it."
         ) from error
+    if isinstance(autoencoder.random_state, np.random.RandomState):
+        autoencoder.random_state = copy.deepcopy(autoencoder.random_state)
+        check_random_state(member.autoencoder.random_state).randint(2**31 - 1)  # as its own fit would
     return member._replace(autoencoder=autoencoder)
 
 

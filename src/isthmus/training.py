@@ -265,7 +265,8 @@ def judge(run: Run) -> Judgement | None:
     rows = run.data.held_out
     if rows is None:
         return None
-    run.model.eval()
+    if run.model.training:  # telling every module costs as much as judging a hundred rows
+        run.model.eval()
     rng = generator(run.seed, -1, run.model)
     total, sums, losses = 0.0, {}, []
     for index in chunks(len(rows), chunk_rows(run.model.layout.size)):

@@ -33,7 +33,7 @@ from isthmus.parts.step import Batch, Settling
 
 ALIGNED = 8
 """Widths are padded to multiples of so many numbers: the products of 30 columns cost what those of 46 do."""
-WORK = 2e7
+WORK = 4e7
 """Floating-point operations of one member's step from which stacking gains nothing (``python benchmarks/many.py``)."""
 
 
