@@ -186,31 +186,39 @@ def test_ctrl_c_keeps_the_best_weights_of_every_member(monkeypatch) -> None:
 
 
 def equal(ae: ist.Autoencoder, alone: ist.Autoencoder, X: Any) -> None:
-    """Compare two fits of one epoch, within the rounding of float32."""
+    """Compare two fits of one epoch, within the rounding of float32.
+
+    Where a model starts at PCA, the first gradient of its encoder is nothing but rounding, and Adam goes a full step on it.
+    """
+    tolerance = 1e-3 if alone.floor_ is not None else 1e-5
     assert (ae.n_iter_, ae.seed_, ae.latent_dim_) == (alone.n_iter_, alone.seed_, alone.latent_dim_)
     assert np.array_equal(ae.held_out_, alone.held_out_)
     assert ae.history_.best_epoch == alone.history_.best_epoch
     assert (ae.floor_ is None) == (alone.floor_ is None)
     assert ae.floor_ is None or ae.floor_.kept == alone.floor_.kept
     for rows in ("train", "held_out"):
-        assert ae.history_.curve(rows) == pytest.approx(alone.history_.curve(rows), rel=1e-5)
+        assert ae.history_.curve(rows) == pytest.approx(alone.history_.curve(rows), rel=tolerance)
     codes = alone.transform(X)
-    assert np.abs(ae.transform(X) - codes).max() < 1e-4 * np.abs(codes).max()
+    assert np.abs(ae.transform(X) - codes).max() < 10 * tolerance * np.abs(codes).max()
+
+
+def once(latent_dim: int = 4, seed: Any = 0, **settings: Any) -> ist.Autoencoder:
+    return member(latent_dim, seed, **({"max_epochs": 1, "shortcut": False} | settings))
 
 
 def test_each_member_becomes_what_its_own_fit_makes_of_it() -> None:
     X = noisy(d=36)
     weight = np.random.default_rng(2).random(len(X)) + 0.5
     half, other = np.arange(120), np.random.default_rng(1).permutation(len(X))[:120]
-    conv = {"network": ist.Conv(channels=(4,)), "max_epochs": 1}
+    conv = {"network": ist.Conv(channels=(4,))}
     for data, settings in (
         (X, [{}, {"seed": 1}, {"latent_dim": 7}, {}, {"seed": 1}, {"engine": "eager"}]),
         (X.reshape(-1, 6, 6), [{}, {"seed": 1}, conv, conv | {"seed": 1}]),
+        (X, [{"shortcut": True}, {"shortcut": True, "latent_dim": 7}]),
     ):
         rows = [None, None, None, half, other, None][: len(settings)]
         rows = rows if len(settings) == 6 else None
-        made = [member(**({"max_epochs": 1} | own)) for own in settings]
-        alone = [member(**({"max_epochs": 1} | own)) for own in settings]
+        made, alone = ([once(**own) for own in settings] for _ in range(2))
         many = ist.fit_many(made, data, sample_weight=weight, rows=rows)
         assert all(ae is given for ae, given in zip(many, made, strict=True))
         for number, (ae, single) in enumerate(zip(many, alone, strict=True)):
@@ -227,16 +235,16 @@ def test_rows_choose_from_frames_and_masks_too() -> None:
     pd = pytest.importorskip("pandas")
     X = pd.DataFrame(noisy())
     mask = np.arange(len(X)) % 2 == 0
-    a, b = ist.fit_many([member(max_epochs=1), member(max_epochs=1)], X, rows=[mask, np.flatnonzero(mask)])
+    a, b = ist.fit_many([once(), once()], X, rows=[mask, np.flatnonzero(mask)])
     assert np.array_equal(a.transform(X), b.transform(X))
-    equal(a, member(max_epochs=1).fit(X[mask]), X)
+    equal(a, once().fit(X[mask]), X)
 
 
 def test_more_members_than_a_stack_holds_are_as_good() -> None:
     X = noisy()
-    many = ist.fit_many([member(seed=seed, max_epochs=1) for seed in range(lockstep.MOST + 3)], X)
+    many = ist.fit_many([once(seed=seed) for seed in range(lockstep.MOST + 3)], X)
     for seed in (0, lockstep.MOST, lockstep.MOST + 2):
-        equal(many[seed], member(seed=seed, max_epochs=1).fit(X), X)
+        equal(many[seed], once(seed=seed).fit(X), X)
 
 
 def test_members_with_callbacks_are_fitted_alone_and_heard() -> None:
@@ -265,8 +273,8 @@ def test_processes_bring_back_the_same_members() -> None:
 
     def members() -> list[ist.Autoencoder]:
         shared = np.random.RandomState(7)  # whose numbers the members draw in turn
-        made = [member(size, shared, max_epochs=1) for size in (3, 4, 5, 8)]
-        return [*made, member(network=ist.MLP(hidden=(24,), norm="layer"), max_epochs=1)]
+        made = [once(size, shared) for size in (3, 4, 5, 8)]
+        return [*made, once(network=ist.MLP(hidden=(24,), norm="layer"))]
 
     for ae, other in zip(ist.fit_many(members(), X, n_jobs=2), ist.fit_many(members(), X), strict=True):
         equal(ae, other, X)
@@ -275,7 +283,7 @@ def test_processes_bring_back_the_same_members() -> None:
 
 def test_errors_name_the_member_and_leave_no_half_fit() -> None:
     X, _ = data_for("any")
-    good = member(max_epochs=1)
+    good = once()
     with pytest.raises(SettingError, match="Member 1: latent_dim=0 must be at least 1"):
         ist.fit_many([good, member(0)], X)
     assert not hasattr(good, "model_")

@@ -1,4 +1,4 @@
-"""The training loop of several members at once: epoch by epoch what ``train`` does to each, their steps computed as one."""
+"""The training loop of several members: epoch by epoch what ``train`` does to each, with their steps computed as one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ from isthmus.training import (
     snapshot,
     train,
 )
-
 
 MOST = 8
 """As many members to a stack: more no longer fit into the cache of a core (``python benchmarks/many.py``)."""

@@ -1,8 +1,8 @@
 """Many autoencoders fitted at once: ensembles, searches over latent sizes, resamplings of the rows.
 
-    members --> of one form, and small? --yes--> side by side, one batched computation (lockstep.py)
-                          \\--no--> one after the other, each by the engine it would have alone
-    n_jobs > 1: portions of the members, each as above in a process of its own, on one thread
+members --> of one form, and small? --yes--> side by side, one batched computation (lockstep.py)
+                      \\--no--> one after the other, each by the engine it would have alone
+n_jobs > 1: portions of the members, each as above in a process of its own, on one thread
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def fit_many(
     [True, True, True]
     """
     members = _members(autoencoders, rows, X)
-    task, workers = Task(X, y, sample_weight), effective_n_jobs(n_jobs)
+    task, workers = Task(X, y, sample_weight), effective_n_jobs(n_jobs)  # pyright: ignore[reportArgumentType] - typed by its default
     if workers == 1 or len(members) < 2:
         _fit_here(members, task)
     else:
@@ -213,11 +213,14 @@ def _naming(members: Sequence[Member]) -> Iterator[None]:
 def _fit_elsewhere(members: Sequence[Member], task: Task, workers: int) -> None:
     """Share the members out to processes of one thread each, and bring back what they learned."""
     portions = _portions(members, workers)
-    copies = {member.number: _to_send(member) for member in members}  # in order: generators that they share are drawn from
+    copies = {
+        member.number: _to_send(member) for member in members
+    }  # in order: generators that they share are drawn from
     sent = [[copies[member.number] for member in portion] for portion in portions]
     # more threads than cores would only wait for each other
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
         learned = Parallel()(delayed(_fit_there)(portion, task) for portion in sent)
+    assert learned is not None, "only a generator would come back later"
     for portion, states in zip(portions, learned, strict=True):
         for member, state in zip(portion, states, strict=True):
             member.autoencoder._forget()

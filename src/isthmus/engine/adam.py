@@ -31,7 +31,9 @@ class Adam:
         named = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
         # Decay shrinks what multiplies data; biases, variances and the linear shortcut are not what overfits.
         axes = 1 if members is None else 2
-        decays = {name for name, p in named if p.dim() > axes and not name.endswith("shortcut")} if weight_decay else set()
+        decays = (
+            {name for name, p in named if p.dim() > axes and not name.endswith("shortcut")} if weight_decay else set()
+        )
         self.groups = [
             _Group([n for n, _ in named if n in decays], [p for n, p in named if n in decays], weight_decay),
             _Group([n for n, _ in named if n not in decays], [p for n, p in named if n not in decays], 0.0),

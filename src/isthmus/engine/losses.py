@@ -167,9 +167,7 @@ def _weigh(tape: Tape, values: Tensor, target: Target) -> None:
 
 def _count(r: Tensor, target: Target) -> Tensor | float:
     """Return how many numbers are known, each times the weight of its sample, (1,)."""
-    if target.gaps is None and target.weight is None:
-        return math.prod(r.shape[-2:])
     if target.gaps is None:
-        return target.weight.sum(-2) * r.shape[-1]
+        return math.prod(r.shape[-2:]) if target.weight is None else target.weight.sum(-2) * r.shape[-1]
     known = (~target.gaps).sum(-1, keepdim=True)
     return (known if target.weight is None else known * target.weight).sum(-2)

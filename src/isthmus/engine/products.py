@@ -50,7 +50,9 @@ def input_gradient(tape: Tape, d: Tensor, weight: Tensor, out: Tensor) -> None:
 
 def wants_onednn(rows: int, weight: Tensor) -> bool:
     """Say who multiplies: a function of shape, type and processor. bfloat16 goes to oneDNN whoever is asked."""
-    return weight.dim() == 2 and weight.dtype == torch.float32 and 2.0 * rows * weight.numel() >= LARGE and blas_is_slow()
+    return (
+        weight.dim() == 2 and weight.dtype == torch.float32 and 2.0 * rows * weight.numel() >= LARGE and blas_is_slow()
+    )
 
 
 @cache

@@ -34,7 +34,7 @@ from isthmus.parts.step import Batch, Settling
 ALIGNED = 8
 """Widths are padded to multiples of so many numbers: the products of 30 columns cost what those of 46 do."""
 WORK = 4e7
-"""Floating-point operations of one member's step from which stacking gains nothing (``python benchmarks/many.py``)."""
+"""Floating-point operations of one member's step from which stacking gains little (``python benchmarks/many.py``)."""
 
 
 class Stack:
@@ -51,7 +51,9 @@ class Stack:
         self.optimizer = Adam(named.items(), optimizers[0].groups[0].weight_decay, members=len(models))
         self.weights = Weights(self.template, self.optimizer)
         self._programs: dict[tuple[int, bool, bool], Program] = {}
-        self._pairs = [_pairs(model, own, self.optimizer, k) for k, (model, own) in enumerate(zip(models, optimizers, strict=True))]
+        self._pairs = [
+            _pairs(model, own, self.optimizer, k) for k, (model, own) in enumerate(zip(models, optimizers, strict=True))
+        ]
         self._centre()
         self._load()
 
@@ -83,7 +85,11 @@ class Stack:
             clean = self._side_by_side([block.rows for block in blocks])
             for size, progress, rate in zip(blocks[0].sizes, blocks[0].progress, blocks[0].rates, strict=True):
                 stop = start + size
-                batch = Batch(*(None if values is None else values[:, start:stop] for values in clean))
+                batch = Batch(
+                    clean.x[:, start:stop],
+                    None if clean.observed is None else clean.observed[:, start:stop],
+                    weight=None if clean.weight is None else clean.weight[:, start:stop],
+                )
                 program = self._program(batch)
                 inputs = program.inputs  # where the tape puts them itself
                 if self.template.parts.corruptions:
@@ -92,8 +98,8 @@ class Stack:
                     totals.setdefault(name, []).append(total)
                 self.weights.step(rate)
                 start = stop
-        sums = {name: torch.stack(values).double().sum(0).tolist() for name, values in totals.items()}
-        each = [{name: values[k] for name, values in sums.items()} for k in range(len(self.models))]
+        sums = {name: torch.stack(values).double().sum(0) for name, values in totals.items()}
+        each = [{name: float(values[k]) for name, values in sums.items()} for k in range(len(self.models))]
         return [{"loss": sum(terms.values())} | terms for terms in each]
 
     @torch.no_grad()
@@ -142,7 +148,7 @@ class Stack:
         return [tensor for group in self.optimizer.groups if group.flat is not None for tensor in group.flat]
 
     def _side_by_side(self, rows: Sequence[Batch]) -> Batch:
-        """Stack the rows of all members: x (members, n, d), and so on. A padded number is observed: it is 0, and so is x_hat."""
+        """Stack the rows of all members: x (members, n, d), and so on. Padded numbers are observed: 0, as their x_hat is."""
         seen = [batch.observed.flatten(1) for batch in rows if batch.observed is not None]
         weights = [batch.weight for batch in rows if batch.weight is not None]
         return Batch(
