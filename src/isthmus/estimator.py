@@ -14,19 +14,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from isthmus import data, persistence
+from isthmus import persistence
 from isthmus.callbacks import listeners
 from isthmus.chunks import chunk_rows
 from isthmus.codestats import code_statistics
 from isthmus.components import principal_of
 from isthmus.conditions import LABELS, Condition
-from isthmus.data.fingerprint import fingerprint
 from isthmus.data.rows import DenseRows, Rows, WindowRows
 from isthmus.engine.choice import maker
 from isthmus.errors import DataError, SettingError
 from isthmus.folder import resolved, restore, settings_key, to_saved
 from isthmus.inference import map_rows
-from isthmus.inputs import check_counts, check_input, check_weight
+from isthmus.inputs import Learned, check_counts, check_input, check_weight, learn_rows
 from isthmus.model import Blueprint
 from isthmus.parts.part import from_json
 from isthmus.parts.reconstructions import cells_of
@@ -177,9 +176,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             raise
         return self
 
-    def _begin(self, X: Any, y: Any, sample_weight: Any) -> Begun:
+    def _begin(self, X: Any, y: Any, sample_weight: Any, learn: Callable[[Any, str], Learned] = learn_rows) -> Begun:
         """Do what comes before the training."""
-        rows, told = self._learn_codec(X, y)
+        rows, told = self._learn_codec(X, y, learn)
         weight = check_weight(sample_weight, len(rows))
         alive = np.arange(len(rows)) if weight is None else weight.numpy().nonzero()[0]
         run = self._start(rows, *self._split(rows, alive), weight, told)
@@ -247,18 +246,17 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         for name in [*learned, "_run", "_plan", "_design", "_sampling", "_has_shortcut", "_n_features_out"]:
             vars(self).pop(name, None)
 
-    def _learn_codec(self, X: Any, y: Any) -> tuple[Rows, Tensor | None]:
+    def _learn_codec(
+        self, X: Any, y: Any, learn: Callable[[Any, str], Learned] = learn_rows
+    ) -> tuple[Rows, Tensor | None]:
         if self.random_state is None:  # check_random_state would draw from numpy's global generator
             self.seed_ = int(np.random.SeedSequence().generate_state(1)[0]) >> 1
         else:
             self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         X = check_input(self, X, reset=True)
-        scale = scale_for(self.scale, self.reconstruction)
-        self.codec_ = data.learn(X, scale=scale)
+        self.codec_, rows, self.fingerprint_ = learn(X, scale_for(self.scale, self.reconstruction))
         self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
         self.floor_: Floor | None = None
-        rows = self.codec_.encode(X)
-        self.fingerprint_ = fingerprint(rows)
         self.condition_ = None if self.condition is None else Condition.learn(self.condition, X, y)
         return rows, self._told(X, y, len(rows))
 

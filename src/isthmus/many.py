@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from isthmus.callbacks import ProgressBar, listeners
 from isthmus.data import Images, Series
 from isthmus.errors import DataError, IsthmusError, SettingError
 from isthmus.estimator import Autoencoder, Begun
+from isthmus.inputs import Learned, learn_rows
 from isthmus.lockstep import MOST, Form, form_of, train_together
 from isthmus.training import train
 
@@ -145,8 +146,21 @@ class Waiting(NamedTuple):
     begun: Begun
 
 
+class Known:
+    """What was learned of all rows, by the scale that was asked for: members that see the same rows share it."""
+
+    def __init__(self) -> None:
+        self.by_scale: dict[str, Learned] = {}
+
+    def __call__(self, X: Any, scale: str) -> Learned:
+        if scale not in self.by_scale:
+            self.by_scale[scale] = learn_rows(X, scale)
+        return self.by_scale[scale]
+
+
 def _fit_here(members: Sequence[Member], task: Task) -> None:
     """Fit the members in order; those of one form wait for each other, up to as many as a stack is good for."""
+    known = Known()
     groups: list[tuple[Form, list[Waiting]]] = []
     unfinished = {member.number: member.autoencoder for member in members}
 
@@ -159,10 +173,11 @@ def _fit_here(members: Sequence[Member], task: Task) -> None:
     try:
         for member in members:
             with _naming([member]):
-                begun, form = _begin(member, task)
-            group = next((group for other, group in groups if other == form), [])
-            if form is not None and not any(group is known for _, known in groups):
-                groups.append((form, group))
+                begun, form = _begin(member, task, learn_rows if member.rows is not None else known)
+            group = next((group for other, group in groups if other == form), None)
+            if group is None:
+                group = []
+                groups += [] if form is None else [(form, group)]
             group.append(Waiting(member, begun))
             if form is None or len(group) == MOST:
                 finish(group)
@@ -175,11 +190,11 @@ def _fit_here(members: Sequence[Member], task: Task) -> None:
         raise
 
 
-def _begin(member: Member, task: Task) -> tuple[Begun, Form | None]:
+def _begin(member: Member, task: Task, learn: Callable[[Any, str], Learned]) -> tuple[Begun, Form | None]:
     """Do what comes before the training; return None for a member that is trained alone."""
     autoencoder = member.autoencoder
     autoencoder._forget()
-    begun = autoencoder._begin(*task.of(member))
+    begun = autoencoder._begin(*task.of(member), learn)
     own = listeners(autoencoder.callbacks, autoencoder.verbose)
     is_heard = any(not isinstance(listener, ProgressBar) for listener in own)
     return begun, None if begun.is_linear or is_heard else form_of(begun.run)
@@ -219,8 +234,7 @@ def _fit_elsewhere(members: Sequence[Member], task: Task, workers: int) -> None:
     sent = [[copies[member.number] for member in portion] for portion in portions]
     # more threads than cores would only wait for each other
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-        learned = Parallel()(delayed(_fit_there)(portion, task) for portion in sent)
-    assert learned is not None, "only a generator would come back later"
+        learned: Any = Parallel()(delayed(_fit_there)(portion, task) for portion in sent)
     for portion, states in zip(portions, learned, strict=True):
         for member, state in zip(portion, states, strict=True):
             member.autoencoder._forget()
