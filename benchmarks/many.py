@@ -1,6 +1,6 @@
 """What eight members cost at once, beside one of them, and beside the same eight one after the other.
 
-    OMP_NUM_THREADS=1 python benchmarks/many.py [--members 8] [--epochs 10] [--repeats 5] [--jobs 2]
+    OMP_NUM_THREADS=1 python benchmarks/many.py [--members 8] [--epochs 10] [--repeats 5] [--shapes 6] [--jobs 2]
 
 Whole fits of ``fit_many`` and ``fit``, codec, judging and scoring included, on made-up data of 10 factors and noise; all
 measured in turn, medians over the repeats. The first table counts seconds of CPU in this process; the last column is what
@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="only the first so many")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(
         "--work", type=float, default=None, help="stack up to so many operations a step, whatever it gains"
@@ -96,7 +97,7 @@ def main() -> None:
     ist.fit_many(members(2, (8,), 2, 64, 1), rows(500, 10))  # what a first fit imports is not counted
     print("| network | batch | by | one, CPU s | at once | in turn | at once / one | in turn / one | gain |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for shape in SHAPES:
+    for shape in SHAPES[: options.shapes]:
         print(compare(shape, options.members, options.epochs, options.repeats), flush=True)
     if options.jobs > 1:
         d, *shape = SHAPES[1]
