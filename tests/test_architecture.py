@@ -47,6 +47,8 @@ LAYERS = [
         "isthmus.scores",
         "isthmus.codestats",
         "isthmus.sampling",
+        "isthmus.splitting",
+        "isthmus.precision",
     ),
     ("isthmus.apps",),
     ("isthmus.cli", "isthmus.__main__"),

@@ -70,7 +70,7 @@ def test_columns_of_a_table_can_be_the_condition() -> None:
     kind = rng.choice(["low", "high"], size=400)
     level = np.where(kind == "high", 5.0, -5.0)
     frame = pd.DataFrame({"kind": kind, "a": level + rng.normal(size=400), "b": level + rng.normal(size=400)})
-    settings = {"bottleneck": ist.Gaussian(), "condition": ["kind"], "latent_dim": 1, "max_epochs": 30}
+    settings = {"bottleneck": ist.Gaussian(), "condition": ["kind"], "latent_dim": 1, "max_epochs": 60}
     ae = ist.Autoencoder(**(QUICK | settings)).fit(frame)
     high = ae.sample(50, random_state=0, condition={"kind": "high"})
     low = ae.sample(50, random_state=0, condition={"kind": "low"})

@@ -466,3 +466,16 @@ def test_a_variant_learns_more_than_the_mean(name: str, digits: np.ndarray) -> N
 def test_a_design_comes_back_from_json(design: Design) -> None:
     assert from_json(to_json(design)) == design
     assert isinstance(built(design, bottleneck=Gaussian()), nn.Module)
+
+
+def test_the_first_piece_of_a_stream_is_what_a_design_learns_from_beforehand() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 6))
+    settings = {"latent_dim": 2, "network": MLP(hidden=(8,)), "random_state": 0, "verbose": False}
+    ae = ist.Autoencoder(design=Stacked(), **settings).partial_fit(X)
+    assert sum("was trained alone first" in event for event in ae.history_.events) == 2
+    assert sum("was trained alone first" in event for event in ae.partial_fit(X).history_.events) == 2
+    assert ae.n_iter_ == 2
+    mixture = ist.Autoencoder(design=VampPrior(3), bottleneck="gaussian", learning_rate=1e-9, **settings).partial_fit(X)
+    x, _ = mixture.codec_.encode(X).take(slice(None))
+    pseudo = mixture.model_.pseudo_inputs.detach()
+    assert torch.cdist(pseudo, x).min(1).values.max() < 1e-3

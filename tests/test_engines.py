@@ -15,6 +15,7 @@ from isthmus.engine import Maker, reference
 from isthmus.engine.choice import maker
 from isthmus.engine.dense import Dense
 from isthmus.errors import SettingError
+from isthmus.splitting import split
 from isthmus.training import train
 from samples import data_for, gappy
 
@@ -30,7 +31,7 @@ def begun(ae: ist.Autoencoder, X: Any, y: Any = None, weight: Any = None) -> Any
     ae = ae.__class__(**ae.get_params(deep=False))
     rows, told = ae._learn_codec(X, y)
     weights = check_weight(weight, len(rows))
-    train_index, held_out = ae._split(rows, np.arange(len(rows)))
+    train_index, held_out = split(rows, np.arange(len(rows)), ae.validation_fraction, ae.seed_)
     return ae._start(rows, train_index, held_out, weights, told)
 
 

@@ -20,6 +20,7 @@ from isthmus.model import Blueprint, Parts
 from isthmus.parts.bottlenecks import Bare, Gaussian, Plain
 from isthmus.parts.networks import MLP, Conv
 from isthmus.parts.networks.activations import activation
+from isthmus.parts.networks.dropout import Dropout
 from isthmus.parts.networks.linear import Linear, Spectral, Transposed
 from isthmus.parts.networks.norms import BatchNorm, norm
 from isthmus.parts.networks.places import PixelShuffle, convolution, transposed_convolution
@@ -654,3 +655,26 @@ def test_a_pair_learns_comes_back_and_refuses_what_cannot_meet(tmp_path) -> None
         ist.Autoencoder(network=ist.Pair(MLP(), Conv(code="map")), verbose=False).fit(X)
     with pytest.raises(SettingError, match="cannot be tied"):
         ist.Autoencoder(network=ist.Pair(MLP(tied=True), MLP()), verbose=False).fit(X)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    layer, x = Dropout(0.3), torch.ones(400, 501)
+    torch.manual_seed(0)
+    y = layer(x)
+    share = (y == 0).float().mean()
+    # binomial: 200,400 numbers, so a standard error of .001
+    assert share == pytest.approx(0.3, abs=0.005)
+    assert y.max() == pytest.approx(1 / 0.7, rel=1e-4)
+    assert y.mean() == pytest.approx(1, abs=0.008)
+    assert torch.equal(layer.eval()(x), x)
+
+
+def test_dropout_follows_the_global_generator_and_nothing_else() -> None:
+    layer, x = Dropout(0.5), torch.ones(7, 9)
+    torch.manual_seed(3)
+    first = layer(x)
+    torch.manual_seed(3)
+    assert torch.equal(layer(x.double()), first.double())
+    assert not torch.equal(layer(x), first)
+    rows = torch.stack([layer(x) for _ in range(2000)]).flatten(1).double()
+    assert np.abs(np.corrcoef(rows.T.numpy()) - np.eye(63)).max() < 0.12  # five standard errors of 2,000 draws

@@ -20,9 +20,9 @@ from isthmus.chunks import chunk_rows
 from isthmus.codestats import code_statistics
 from isthmus.components import principal_of
 from isthmus.conditions import LABELS, Condition
-from isthmus.data.rows import DenseRows, Rows, WindowRows
+from isthmus.data.rows import DenseRows, Rows
 from isthmus.engine.choice import maker
-from isthmus.errors import DataError, SettingError
+from isthmus.errors import SettingError
 from isthmus.folder import resolved, restore, settings_key, to_saved
 from isthmus.inference import map_rows
 from isthmus.inputs import Learned, check_counts, check_input, check_weight, learn_rows
@@ -30,6 +30,7 @@ from isthmus.model import Blueprint
 from isthmus.parts.part import from_json
 from isthmus.parts.reconstructions import cells_of
 from isthmus.parts.step import Batch
+from isthmus.precision import asked, settle
 from isthmus.resolution import (
     LARGEST_AUTO,
     given_latent_dim,
@@ -46,10 +47,8 @@ from isthmus.resolution import (
 )
 from isthmus.sampling import UNFITTED, draw, learned_sampler, seeded
 from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
-from isthmus.training import NO_DATA, Data, Run, generator, train
-
-FEWEST_TO_HOLD_OUT = 20
-"""With fewer rows than this none are held out: what a row or two say is noise."""
+from isthmus.splitting import FEWEST_TO_HOLD_OUT, split
+from isthmus.training import NO_DATA, Data, Run, generator, pretrain, train
 
 
 class Begun(NamedTuple):
@@ -93,7 +92,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     shortcut : start from PCA and keep the network only when it is better on held-out rows; "auto" wherever possible.
     weight_decay : decoupled weight decay (Loshchilov 2019).
     engine : "auto", or what computes the steps: "eager" or "dense"; device : "auto", "cpu", "cuda".
-    callbacks : objects with any of ``on_train_begin(run)``, ``on_epoch_end(run)`` (True stops), ``on_train_end(run)``.
+    precision : of the products in training: "float32", "bfloat16", or "auto", bfloat16 where a probe shows no loss.
+    callbacks : objects with ``on_train_begin(run)``, ``on_epoch_end(run)`` (True stops) or ``on_train_end(run)``.
     random_state : the seed; numpy's and torch's own generators are never touched.
     verbose : "auto" shows a progress bar in a terminal; False is silent.
 
@@ -129,6 +129,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         shortcut: bool | str = "auto",
         weight_decay: float = 0.0,
         engine: str = "auto",
+        precision: str = "auto",
         device: str = "auto",
         callbacks: Any = (),
         random_state: Any = None,
@@ -153,6 +154,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.shortcut = shortcut
         self.weight_decay = weight_decay
         self.engine = engine
+        self.precision = precision
         self.device = device
         self.callbacks = callbacks
         self.random_state = random_state
@@ -181,14 +183,19 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         rows, told = self._learn_codec(X, y, learn)
         weight = check_weight(sample_weight, len(rows))
         alive = np.arange(len(rows)) if weight is None else weight.numpy().nonzero()[0]
-        run = self._start(rows, *self._split(rows, alive), weight, told)
+        run = self._start(rows, *split(rows, alive, self.validation_fraction, self.seed_), weight, told)
         run.settings_key = settings_key(self, weight, told)
         linear = self._held_out_losses(run)
+        pretrain(run)
         self._design.prepare(run)
         self.history_ = run.history
         is_linear = self._has_shortcut and len(alive) < FEWEST_TO_HOLD_OUT
         if is_linear:
             run.history.events.append(f"{len(alive)} rows cannot prove a network better than PCA: the model is PCA.")
+        else:
+            multiplied, why = settle(run, self.precision, self.engine)
+            run.engine = maker(self.engine, multiplied)
+            run.history.events += [why] if why else []
         return Begun(run, rows, weight, linear, is_linear)
 
     def _finish(self, begun: Begun) -> None:
@@ -211,9 +218,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Pass once over ``X`` at a constant rate. The first call learns codec, scale and shortcut, and freezes them.
 
-        After ``fit`` or ``load`` it goes on from those weights; no rows are held out then, and callbacks are not called.
+        What a design or a penalty learns beforehand it learns from the rows of that call, too. After ``fit`` or ``load`` it
+        goes on from those weights; no rows are held out then, and callbacks are not called.
         """
-        if not hasattr(self, "model_"):
+        is_first = not hasattr(self, "model_")
+        if is_first:
             rows, told = self._learn_codec(X, y)
             weight = check_weight(sample_weight, len(rows))
             self._run = self._start(rows, np.arange(len(rows)), np.arange(0), weight, told)
@@ -228,12 +237,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             rows, weight, told = rows.subset(alive), weight[alive], None if told is None else told[alive]
         piece = Data(rows, None, weight, None, cells_of(self.codec_.layout.blocks), told)
         if not hasattr(self, "_run"):
-            engine = maker(resolve_engine(self.engine))
+            engine = maker(resolve_engine(self.engine), asked(self.precision))
             self._run = Run(self.model_, piece, self._plan, self.seed_, "", engine, self.history_, self.n_iter_)
         run = self._run
         run.data, run.history.stopped = piece, "finished"
         self._plan = resolve_plan(self.get_params(deep=False), self.codec_.layout, len(rows))
         run.plan = self._plan._replace(epochs=run.epoch + 1, constant_rate=True)
+        if is_first:
+            pretrain(run)
+            self._design.prepare(run)
         self.history_ = train(run)
         self.held_out_ = np.arange(0)  # whatever was held out may have been learned from by now
         self._conclude(run)
@@ -262,27 +274,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _told(self, X: Any, given: Any, n_rows: int) -> Tensor | None:
         """Return what the model is told of each row; None where there is no condition, or none is known."""
-        if self.condition_ is None:
-            return None
-        return self.condition_.of(X, given if self.condition_.columns is None else None, n_rows)
-
-    def _split(self, rows: Rows, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the positions of training rows and of held-out rows, among those that count.
-
-        Windows of a series overlap: the last ones are held out in one block, and those that share points with it are left
-        out of both; a series too short for that holds out none.
-        """
-        if not 0 <= self.validation_fraction < 1:
-            raise SettingError(f"validation_fraction={self.validation_fraction} must be at least 0 and below 1.")
-        n_rows = len(alive)
-        if n_rows < 2:
-            raise DataError(f"{n_rows} row(s) have a weight above 0; at least 2 samples are needed to learn from.")
-        count = min(math.ceil(self.validation_fraction * n_rows), n_rows - 2) if n_rows >= FEWEST_TO_HOLD_OUT else 0
-        if isinstance(rows, WindowRows):
-            left = n_rows - count - rows.overlap
-            return (alive[:left], alive[n_rows - count :]) if count and left >= n_rows / 2 else (alive, alive[:0])
-        order = np.random.default_rng(self.seed_).permutation(alive)
-        return np.sort(order[count:]), np.sort(order[:count])
+        condition = self.condition_
+        return None if condition is None else condition.of(X, given if condition.columns is None else None, n_rows)
 
     def _start(
         self, rows: Rows, train_index: np.ndarray, held_out: np.ndarray, weight: Tensor | None, told: Tensor | None
@@ -323,7 +316,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.model_.start_from(self.principal_)
         self.model_.to(device)
         self.settings_ = resolved(self, engine, device)
-        return Run(self.model_, split, self._plan, self.seed_, engine=maker(engine))
+        return Run(self.model_, split, self._plan, self.seed_, engine=maker(engine, asked(self.precision)))
 
     def _held_out_losses(self, run: Run) -> np.ndarray | None:
         """Return the loss of each held-out row, with the same noise every time; None when none are held out."""

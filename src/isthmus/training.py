@@ -19,7 +19,7 @@ from isthmus.engine.adam import Adam
 from isthmus.errors import SettingError, TrainingError
 from isthmus.history import History
 from isthmus.model import Model
-from isthmus.parts.step import Batch
+from isthmus.parts.step import Batch, Pretrained
 from isthmus.threads import threads_for
 
 log = logging.getLogger("isthmus")
@@ -219,10 +219,35 @@ def note_interruption(run: Run) -> None:
     log.warning(run.history.events[-1])
 
 
+def pretrain(run: Run) -> None:
+    """Let every module that learns before the training learn from the training rows, and note how well it did."""
+    rng = generator(run.seed, -3, run.model)
+    with threads_for(run.model, run.plan.batch_size, passes=3):
+        for module in run.model.modules():
+            if isinstance(module, Pretrained):
+                batches = _endless(run, module.batch_size, rng)
+                task = module.task(next(batches), rng)
+                optimizer = Adam(task.named_parameters())
+                for step in range(module.steps):
+                    task(next(batches), rng).backward()
+                    optimizer.step(one_cycle(step / module.steps, module.learning_rate))
+                run.history.events.append(module.take_over(task, next(batches), rng))
+
+
+def _endless(run: Run, batch_size: int, rng: torch.Generator) -> Iterator[Batch]:
+    """Yield batches of training rows for ever, each time round in a new order; what does not fill a batch is left out."""
+    data = run.data
+    size = min(batch_size, len(data.train))
+    while True:
+        order = torch.randperm(len(data.train), generator=rng, device=rng.device).cpu()
+        for index in order[: len(order) // size * size].split(size):
+            yield gather(data.train, index, data.train_weight, data.cells, run.model, data.train_condition)
+
+
 def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
     """Pass once over the training rows in a new order; stop at the first block whose loss is not finite."""
     rng = generator(run.seed, run.epoch, run.model)
-    torch.manual_seed(rng.initial_seed())
+    _seed_global(rng)
     sums: dict[str, float] = {}
     run.model.train()
     for block in blocks(run, torch.Generator().manual_seed(rng.initial_seed())):
@@ -231,6 +256,14 @@ def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
         if not math.isfinite(sums["loss"]):
             break
     return sums
+
+
+def _seed_global(rng: torch.Generator) -> None:
+    """Seed the global generators that dropout draws from: the CPU's, and that of the device in use, but no other GPU's."""
+    torch.default_generator.manual_seed(rng.initial_seed())
+    if rng.device.type == "cuda":
+        with torch.cuda.device(rng.device):
+            torch.cuda.manual_seed(rng.initial_seed())
 
 
 def blocks(run: Run, rng: torch.Generator, numbers: int = BLOCK) -> Iterator[Block]:

@@ -43,7 +43,7 @@ class DenseRows:
         return len(self.x)
 
     def take(self, index: Index) -> Taken:
-        return _rows_of(self.x, index), None if self.observed is None else _rows_of(self.observed, index)
+        return _taken(self.x, index), None if self.observed is None else _taken(self.observed, index)
 
     def subset(self, index: Index | np.ndarray) -> Rows:
         return Subset(self, _positions(index, len(self)))
@@ -112,19 +112,19 @@ class Subset:
         return len(self.positions)
 
     def take(self, index: Index) -> Taken:
-        return self.rows.take(_rows_of(self.positions, index))
+        return self.rows.take(_taken(self.positions, index))
 
     def subset(self, index: Index | np.ndarray) -> Rows:
         return Subset(self.rows, self.positions[_positions(index, len(self))])
 
 
-def _rows_of(values: Tensor, index: Index) -> Tensor:
-    # copies whole rows, where values[index] would look up every number
-    return values[index] if isinstance(index, slice) else values.index_select(0, index)
-
-
 def _windows(series: Tensor, length: int, step: int) -> Tensor:
     return series.unfold(0, length, step).transpose(1, 2)
+
+
+def _taken(values: Tensor, index: Index) -> Tensor:
+    # index_select copies whole rows where general indexing goes number by number: twice as fast
+    return values[index] if isinstance(index, slice) or index.dtype == torch.bool else values.index_select(0, index)
 
 
 def _positions(index: Index | np.ndarray, count: int) -> Tensor:

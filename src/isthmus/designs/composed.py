@@ -19,7 +19,7 @@ from isthmus.model import Activations, Blueprint, Model
 from isthmus.parts.bottlenecks import Auxiliary
 from isthmus.parts.corruptions import Corruption
 from isthmus.parts.networks.linear import Linear, linear
-from isthmus.parts.penalties import Adversary, Penalty
+from isthmus.parts.penalties import Adversary, Onlooker, Penalty
 from isthmus.parts.principal import Principal, centre
 from isthmus.parts.reconstructions import Reconstruction, Starting
 from isthmus.parts.step import Batch, Code, Step, frozen
@@ -181,6 +181,9 @@ class Composed(Model, Weighable):
                 if isinstance(penalty, Adversary)
             }
         )
+        onlookers = {n: p for n, p in zip(self._names, parts.penalties, strict=True) if isinstance(p, Onlooker)}
+        networks = {name: penalty.network(layout) for name, penalty in onlookers.items()}
+        self.features = nn.ModuleDict({name: network for name, network in networks.items() if network is not None})
 
     def encode(self, batch: Batch, rng: torch.Generator | None = None, progress: float = 1.0) -> Code:
         return self.encoder.code(batch.x, batch.observed, batch.condition, rng, progress)
@@ -270,6 +273,8 @@ class Composed(Model, Weighable):
                 critic = self.critics[name]
                 terms[name] = penalty(replace(step, critic=frozen(critic)))
                 terms[f"{name}_critic"] = penalty.critic_term(replace(step, critic=critic))
+            elif name in self.features:
+                terms[name] = penalty(replace(step, features=self.features[name]))
             else:
                 terms[name] = penalty(step)
         return terms

@@ -20,7 +20,7 @@ from isthmus.layout import Layout
 from isthmus.model import Blueprint, Model, Parts
 from isthmus.parts.bottlenecks import Bare, Bottleneck
 from isthmus.parts.networks import MLP, Modules
-from isthmus.parts.networks.activations import activation
+from isthmus.parts.networks.activations import activation, dropout
 from isthmus.parts.reconstructions import Normal, SquaredError
 from isthmus.parts.step import Batch
 from isthmus.training import Data, Run, train
@@ -114,7 +114,7 @@ def layers_of(model: Composed) -> list[Layer]:
             else nn.Sequential(down, nn.Unflatten(1, model.layout.shape))
         )
         if place < len(ups):
-            noise = [nn.Dropout(network.dropout)] if network.dropout else []
+            noise = dropout(network.dropout)
             up = nn.Sequential(nn.Flatten(), ups[place], activation(network.activation), *noise)
             layers.append(Layer(ups[place].out_features, up, mirror, Bare()))
         else:
@@ -135,8 +135,10 @@ def _alone(model: Composed, layer: Layer, shape: tuple[int, ...], is_first: bool
     )
     width = model.blueprint.condition_width if is_code else 0
     layout = model.layout if is_first else Layout(shape)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # whatever is drawn here is overwritten, but the user's generator must not notice
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(
+            seed
+        )  # whatever is drawn here is overwritten, but the user's generator must not notice
         small = Composed(Blueprint(parts, layout, layer.width, condition_width=width, n_rows=model.blueprint.n_rows))
     small.to(next(model.parameters()))
     if is_first and model.scale is not None and small.scale is not None:
@@ -181,5 +183,5 @@ def _sentence(place: int, inside: int, outside: int, history: History) -> str:
     losses = history.curve()
     return (
         f"Layer {place + 1} ({inside} -> {outside} numbers) was trained alone first: its loss fell from {losses[0]:.4g} to "
-        f"{losses[-1]:.4g} in {len(losses)} epochs."
+        f"{losses[-1]:.4g} in {len(losses)} epoch{'' if len(losses) == 1 else 's'}."
     )

@@ -19,7 +19,7 @@ from isthmus.engine.codes import waist_of
 from isthmus.engine.engine import Block, Engine, Tally
 from isthmus.engine.layers import Layer, chain, specs_of
 from isthmus.engine.losses import Target, record_of
-from isthmus.engine.tape import Tape
+from isthmus.engine.tape import Members, Tape
 from isthmus.engine.weights import Weights
 from isthmus.model import Model
 from isthmus.parts.bottlenecks import Auxiliary
@@ -34,9 +34,10 @@ class Dense(Engine):
 
     name: ClassVar[str] = "dense"
 
-    def __init__(self, model: Model, optimizer: Adam) -> None:
+    def __init__(self, model: Model, optimizer: Adam, multiplied: torch.dtype | None = None) -> None:
+        """With ``multiplied=torch.bfloat16`` the layers multiply in half precision; the weights that Adam moves stay."""
         assert isinstance(model, Composed), "refuses() was asked first"
-        self.model, self.weights = model, Weights(model, optimizer)
+        self.model, self.weights = model, Weights(model, optimizer, multiplied)
         self._programs: dict[tuple[int, bool, bool], Program] = {}
 
     @staticmethod
@@ -60,6 +61,7 @@ class Dense(Engine):
     def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
         model, tally, start = self.model, Tally(), 0
         with torch.inference_mode():
+            self.weights.refresh()  # a restart or a checkpoint may have moved the masters
             # without corruptions the encoder's input is known for the whole block at once
             ready = None if model.parts.corruptions else Inputs.of(model, block.rows)
             for batch, progress, rate in block.steps():
@@ -110,13 +112,15 @@ class Inputs(NamedTuple):
 class Program:
     """One step for batches of one form, on a tape: forward, backward, gradients in place."""
 
-    def __init__(self, model: Composed, like: Batch, weights: Weights, members: int | None = None) -> None:
+    def __init__(self, model: Composed, like: Batch, weights: Weights, members: Members = None) -> None:
         rows = like.x.shape[0 if members is None else 1]
-        self.tape = tape = Tape(rows, like.x.dtype, members)
+        self.tape = tape = Tape(rows, like.x.dtype, weights.multiplied, members)
         d = tape.flat(like.x).shape[-1]
         self.batch = Batch(torch.empty_like(like.x), _empty(like.observed), like.cells, _empty(like.weight))
         has_shortcut = model.encoder.shortcut is not None
-        self.inputs = Inputs(tape.empty(d), tape.empty(d) if has_shortcut else None)
+        self.inputs = Inputs(
+            tape.empty(d, dtype=tape.multiplied), tape.empty(d, dtype=tape.multiplied) if has_shortcut else None
+        )
         self.target, self.waist = self._target(), waist_of(model, weights)
         encoder = [Layer(spec, weights) for spec in specs_of([*chain(model.encoder.body), *self.waist.layers]) or []]
         decoder = [Layer(spec, weights) for spec in specs_of(chain(model.decoder.body)) or []]
@@ -126,20 +130,24 @@ class Program:
         h = self.inputs.network
         for layer in encoder:
             h = layer.forward(tape, h)
+        h = tape.cast(h, tape.dtype)
         z = self.waist.forward(tape, h, shortcut and shortcut.encode(tape, self.inputs.straight), self.target)
         x_hat = z if shortcut is None else shortcut.within_reach(tape, z)
         for layer in decoder:
             x_hat = layer.forward(tape, x_hat)
         if shortcut is not None:
             x_hat = shortcut.decode(tape, x_hat)
-        elif decoder[-1].slope is not None or decoder[-1].dropout:  # the loss overwrites what this layer still needs
+        elif (
+            decoder[-1].slope is not None or decoder[-1].dropout is not None
+        ):  # the loss overwrites what this layer still needs
             x_hat, source = torch.empty_like(x_hat), x_hat
             tape(x_hat.copy_, source)
 
-        d_out = record(tape, x_hat, self.target)
+        d_out = record(tape, tape.cast(x_hat, tape.dtype), self.target)
         d_straight = shortcut and shortcut.backward_decode(tape, d_out)
         for layer in reversed(decoder):
             d_out = layer.backward(tape, d_out)
+        d_out = tape.cast(d_out, tape.dtype)
         d_z = d_out if shortcut is None else shortcut.join(tape, d_out, d_straight)
         d_h, d_straight = self.waist.backward(tape, d_z)
         if shortcut is not None:
@@ -184,17 +192,17 @@ class Shortcut:
         encoder, decoder = model.encoder, model.decoder
         assert encoder.shortcut is not None, "both sides carry the shortcut together"
         assert decoder.shortcut is not None, "both sides carry the shortcut together"
-        self.e, self.d = weights.value[encoder.shortcut], weights.value[decoder.shortcut]
-        self.d_e, self.d_d = weights.gradient[encoder.shortcut], weights.gradient[decoder.shortcut]
+        self.e, self.d_e = weights.of_layer(encoder.shortcut)
+        self.d, self.d_d = weights.of_layer(decoder.shortcut)
         self.reach = decoder.reach  # (), or one for each member, (members, 1, 1)
         self.gain = None if bool((decoder.gain == 1).all()) else decoder.gain
         self.constant = decoder.gain * (decoder.mean - decoder.offset)
 
     def encode(self, tape: Tape, x: Tensor | None) -> Tensor:
         assert x is not None, "inputs of a model with a shortcut hold the straight ones"
-        self.x, straight = x, tape.empty(self.e.shape[-2])
+        self.x, straight = x, tape.empty(self.e.shape[-2], dtype=tape.multiplied)
         products.forward(tape, x, self.e, None, straight)
-        return straight
+        return tape.cast(straight, tape.dtype)
 
     def within_reach(self, tape: Tape, z: Tensor) -> Tensor:
         self.z, self.cut = z, torch.empty_like(z)
@@ -206,8 +214,9 @@ class Shortcut:
         return self.cut
 
     def decode(self, tape: Tape, x_hat: Tensor) -> Tensor:
-        straight = torch.empty_like(x_hat)
-        products.forward(tape, self.z, self.d, None, straight)
+        self.z_multiplied, straight = tape.cast(self.z, tape.multiplied), torch.empty_like(x_hat)
+        products.forward(tape, self.z_multiplied, self.d, None, straight)
+        straight = tape.cast(straight, tape.dtype)
         if self.gain is not None:
             tape(straight.mul_, self.gain)
         tape(straight.add_, self.constant)
@@ -219,10 +228,10 @@ class Shortcut:
         if self.gain is not None:
             d, source = torch.empty_like(d), d
             tape(torch.mul, source, self.gain, out=d)
-        products.weight_gradient(tape, d, self.z, self.d_d)
-        d_z = torch.empty_like(self.z)
+        d, d_z = tape.cast(d, tape.multiplied), torch.empty_like(self.z_multiplied)
+        products.weight_gradient(tape, d, self.z_multiplied, self.d_d)
         products.input_gradient(tape, d, self.d, d_z)
-        return d_z
+        return tape.cast(d_z, tape.dtype)
 
     def join(self, tape: Tape, d: Tensor, d_straight: Tensor | None) -> Tensor:
         """Record the sum of what the network and the linear way give z."""
@@ -238,7 +247,7 @@ class Shortcut:
         return d
 
     def backward_encode(self, tape: Tape, d: Tensor) -> None:
-        products.weight_gradient(tape, d, self.x, self.d_e)
+        products.weight_gradient(tape, tape.cast(d, tape.multiplied), self.x, self.d_e)
 
 
 def _empty(like: Tensor | None) -> Tensor | None:

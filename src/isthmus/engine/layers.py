@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from isthmus.engine import products
 from isthmus.engine.tape import Tape
 from isthmus.engine.weights import Weights
+from isthmus.parts.networks.dropout import Dropout
 from isthmus.parts.networks.linear import Linear, Transposed
 
 aten = torch.ops.aten
@@ -54,7 +55,7 @@ class Spec(NamedTuple):
 
     linear: nn.Linear | Transposed
     activation: nn.Module | None = None
-    dropout: float = 0.0
+    dropout: nn.Dropout | Dropout | None = None
 
 
 def chain(body: nn.Module) -> list[nn.Module]:
@@ -73,10 +74,10 @@ def specs_of(modules: Iterable[nn.Module]) -> list[Spec] | None:
             specs.append(Spec(module))  # pyright: ignore[reportArgumentType] - its type was just looked at
         elif not specs:
             return None
-        elif kind in SLOPES and specs[-1].activation is None and not specs[-1].dropout:
+        elif kind in SLOPES and specs[-1].activation is None and specs[-1].dropout is None:
             specs[-1] = specs[-1]._replace(activation=module)
-        elif isinstance(module, nn.Dropout) and not specs[-1].dropout:
-            specs[-1] = specs[-1]._replace(dropout=module.p)
+        elif kind in (nn.Dropout, Dropout) and specs[-1].dropout is None:
+            specs[-1] = specs[-1]._replace(dropout=module)
         else:
             return None
     return specs
@@ -87,36 +88,43 @@ class Layer:
 
     def __init__(self, spec: Spec, weights: Weights) -> None:
         is_transposed = isinstance(spec.linear, Transposed)
-        weight, gradient = weights.value[spec.linear.weight], weights.gradient[spec.linear.weight]
+        weight, gradient = weights.of_layer(spec.linear.weight)
         self.weight, self.gradient = (weight.mT, gradient.mT) if is_transposed else (weight, gradient)
-        self.bias = None if spec.linear.bias is None else weights.value[spec.linear.bias]
-        self.bias_gradient = None if spec.linear.bias is None else weights.gradient[spec.linear.bias]
+        bias = None if spec.linear.bias is None else weights.of_layer(spec.linear.bias)
+        self.bias, self.bias_gradient = (None, None) if bias is None else bias
         # a decoder that goes back through this weight has written its share of the gradient before
         self.is_shared = not is_transposed and weights.is_shared(spec.linear.weight)
         self.slope = None if spec.activation is None else SLOPES[type(spec.activation)]
         self.dropout = spec.dropout
+        self.ends_linearly = spec.activation is None and spec.dropout is None
 
     def forward(self, tape: Tape, x: Tensor) -> Tensor:
         """Record activation(x W^T + b), dropped out; return its buffer, (B, outside)."""
-        self.x, self.y = x, tape.empty(self.weight.shape[-2])
-        products.forward(tape, x, self.weight, self.bias, self.y)
+        self.x, self.y = tape.cast(x, tape.multiplied), tape.empty(self.weight.shape[-2], dtype=tape.multiplied)
+        products.forward(tape, self.x, self.weight, self.bias, self.y)
         self.a = self.y
         if self.slope is not None and self.slope.needs_y:
             self.a = torch.empty_like(self.y)
             tape(self.slope.function, self.y, out=self.a)
         elif self.slope is not None:
             tape(self.slope.function, self.y)
-        if not self.dropout:
+        if self.dropout is None:
             return self.a
+        # the draws of the module itself, from the generator that the loop seeds for it
         self.kept, dropped = torch.empty_like(self.a), torch.empty_like(self.a)
-        tape(lambda: tape.draw_kept(self.kept, 1 - self.dropout))
-        tape(self.kept.div_, 1 - self.dropout)
+        for kept, rng in tape.each(self.kept):
+            if isinstance(self.dropout, Dropout):
+                tape(self.dropout.draw, self.dropout.bits(kept), kept, rng)
+            else:
+                tape(kept.bernoulli_, 1 - self.dropout.p, generator=rng)
+                tape(kept.div_, 1 - self.dropout.p)
         tape(torch.mul, self.a, self.kept, out=dropped)
         return dropped
 
     def backward(self, tape: Tape, d: Tensor, *, onwards: bool = True) -> Tensor:
         """Record the gradients, given the buffer d of that of the output, which is overwritten."""
-        if self.dropout:
+        d = tape.cast(d, tape.multiplied)
+        if self.dropout is not None:
             tape(d.mul_, self.kept)
         if self.slope is not None:
             self.slope.backward(tape, d, self.y, self.a)
@@ -130,6 +138,6 @@ class Layer:
             tape(torch.sum, d, -2, out=self.bias_gradient)
         if not onwards:
             return d
-        d_x = tape.empty(self.weight.shape[-1])
+        d_x = torch.empty_like(self.x)
         products.input_gradient(tape, d, self.weight, d_x)
         return d_x

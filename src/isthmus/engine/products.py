@@ -5,6 +5,7 @@ Weights of several members, (members, outside, inside), are multiplied with as m
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -15,9 +16,11 @@ from torch import Tensor
 
 from isthmus.engine.tape import Tape
 
-LARGE = 4e7
-"""Floating-point operations from which oneDNN beats the BLAS of torch on an AMD processor with AVX-512
-(``python benchmarks/products.py``): below, what a call costs weighs more than what it gains."""
+LARGE = 2e7
+"""Floating-point operations from which oneDNN's wider vectors are worth what its calls cost
+(``python benchmarks/products.py``)."""
+ZEN_5 = 26
+"""The family of AMD processors from which on 512-bit vectors are computed at full width."""
 
 
 def forward(tape: Tape, x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
@@ -57,17 +60,21 @@ def wants_onednn(rows: int, weight: Tensor) -> bool:
 
 @cache
 def blas_is_slow() -> bool:
-    """MKL takes the narrower AVX2 path on processors that are not Intel's, whatever they can."""
+    """MKL takes its path of 256-bit vectors on processors that are not Intel's: half of what those with full 512 bits can."""
     has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return has_avx512 and torch.backends.mkldnn.is_available() and _is_amd()
+    return has_avx512 and torch.backends.mkldnn.is_available() and _amd_family() >= ZEN_5
 
 
-def _is_amd() -> bool:
-    if sys.platform == "linux":
-        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    import platform
+def _amd_family() -> int:
+    """Return the family of an AMD processor; 0 for everybody else's, and where the system does not tell."""
+    if sys.platform != "linux":
+        import platform
 
-    return "AuthenticAMD" in platform.processor()
+        found = re.search(r"Family (\d+).*AuthenticAMD", platform.processor())
+    else:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"AuthenticAMD\s+cpu family\s*: (\d+)", told)
+    return int(found[1]) if found else 0
 
 
 def _product(weight: Tensor) -> Callable[..., Tensor]:

@@ -51,6 +51,8 @@ class Stack:
         self.optimizer = Adam(named.items(), optimizers[0].groups[0].weight_decay, members=len(models))
         self.weights = Weights(self.template, self.optimizer)
         self._programs: dict[tuple[int, bool, bool], Program] = {}
+        # what torch's own generator gives to the dropout of a model alone
+        self._dropping = [torch.Generator() for _ in models]
         self._pairs = [
             _pairs(model, own, self.optimizer, k) for k, (model, own) in enumerate(zip(models, optimizers, strict=True))
         ]
@@ -67,6 +69,8 @@ class Stack:
             return f"{type(model.parts.reconstruction).__name__} is differentiated by autograd"
         if isinstance(waist_of(model, engine.weights), AnyWaist):
             return f"{type(model.parts.bottleneck).__name__} is differentiated by autograd"
+        if engine.weights.multiplied is not None:
+            return "its layers multiply in half precision"
         if any(isinstance(module, Settling) for module in model.modules()):
             return "something in it settles after each step"
         return ""
@@ -74,8 +78,8 @@ class Stack:
     def begin(self, rngs: Sequence[torch.Generator]) -> None:
         """Take the generators of an epoch, one a member."""
         self.rngs = rngs
-        # what torch's own generator gives to the dropout of a model alone
-        self.kept_rngs = [torch.Generator().manual_seed(rng.initial_seed()) for rng in rngs]
+        for own, rng in zip(self._dropping, rngs, strict=True):
+            own.manual_seed(rng.initial_seed())
 
     def run(self, blocks: Sequence[Block]) -> list[dict[str, float]]:
         """Take the steps of one block a member; return the terms of each, as :meth:`Engine.run` does."""
@@ -160,7 +164,7 @@ class Stack:
     def _entrance(self, program: Program) -> Tape:
         """Record what becomes of the clean rows before they enter the encoder: :meth:`Inputs.of`, for all members."""
         x, inputs, gaps = program.batch.x, program.inputs, program.target.gaps
-        tape = Tape(x.shape[1], x.dtype, len(self.models))
+        tape = Tape(x.shape[1], x.dtype, members=self._dropping)
         centred = inputs.network if inputs.straight is None else inputs.straight
         # expanded, for the kernels of equal shapes are several times faster than those that broadcast
         tape(torch.sub, x, self.mean.expand_as(x).contiguous(), out=centred)
@@ -190,10 +194,10 @@ class Stack:
         key = batch.x.shape[1], batch.observed is not None, batch.weight is not None
         if key not in self._programs:
             with torch.inference_mode(False), torch.no_grad():  # its buffers outlive the block
-                program = self._programs[key] = Program(self.template, batch, self.weights, len(self.models))
+                program = self._programs[key] = Program(self.template, batch, self.weights, self._dropping)
             if not self.template.parts.corruptions:
                 program.tape.calls[:0] = self._entrance(program).calls
-            program.tape.draw_normal, program.tape.draw_kept = self._draw_normal, self._draw_kept
+            program.tape.draw_normal = self._draw_normal
         return self._programs[key]
 
     def _draw_normal(self, noise: Tensor) -> None:
@@ -201,10 +205,6 @@ class Stack:
         noise.zero_()
         for place, model, rng in zip(noise, self.models, self.rngs, strict=True):
             place[:, : model.z_shape[0]] = torch.empty(len(place), model.z_shape[0]).normal_(generator=rng)
-
-    def _draw_kept(self, kept: Tensor, share: float) -> None:
-        for place, rng in zip(kept, self.kept_rngs, strict=True):
-            place.bernoulli_(share, generator=rng)
 
 
 class Moving(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,6 +84,8 @@ class Step:
     """The activations of the encoder's hidden layers, each (B, ...), the first layer first."""
     critic: Callable[..., Tensor] | None = None
     """The critic of an Adversary; frozen, or learning, as its contract says."""
+    features: Callable[[Tensor], Sequence[Tensor]] | None = None
+    """The network of an Onlooker: images -> feature maps. Gradients flow through it, and nothing trains it."""
 
 
 class Settling(nn.Module, ABC):
@@ -94,6 +96,26 @@ class Settling(nn.Module, ABC):
 
     @abstractmethod
     def after_step(self, rng: torch.Generator) -> None: ...
+
+
+class Pretrained(nn.Module, ABC):
+    """A module that learns from the rows before the training and never again: its weights are buffers.
+
+    So no optimiser moves them, and the saved model, its checkpoints and its best weights all hold them.
+    """
+
+    steps: int
+    """How many steps it learns for."""
+    batch_size: int
+    learning_rate: float
+
+    @abstractmethod
+    def task(self, batch: Batch, rng: torch.Generator) -> nn.Module:
+        """Return what learns in its place, a module (batch, rng) -> loss (); ``batch`` is a first look at the rows."""
+
+    @abstractmethod
+    def take_over(self, task: nn.Module, batch: Batch, rng: torch.Generator) -> str:
+        """Take over what ``task`` has learned, and say in a sentence how well it did on ``batch``."""
 
 
 def per_sample(values: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from isthmus.errors import SettingError
+from isthmus.parts.networks.dropout import Dropout
 
 _BY_NAME: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -52,4 +53,4 @@ def refuse_dropout(part: str, rate: float) -> None:
 
 def dropout(rate: float) -> list[nn.Module]:
     """Return a layer that drops numbers in training (Srivastava 2014); none at a rate of 0."""
-    return [nn.Dropout(rate)] if rate else []
+    return [Dropout(rate)] if rate else []

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from isthmus.errors import SettingError
 from isthmus.parts.networks.activations import refuse_dropout
+from isthmus.parts.networks.dropout import Dropout
 from isthmus.parts.networks.linear import Linear
 from isthmus.parts.networks.network import Network
 
@@ -82,7 +83,7 @@ class Reader(nn.Module):
 
     def __init__(self, stack: Stack, rate: float) -> None:
         super().__init__()
-        self.stack, self.drop = stack, nn.Dropout(rate)
+        self.stack, self.drop = stack, Dropout(rate)
 
     def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         if observed is None:
@@ -96,7 +97,7 @@ class Writer(nn.Module):
 
     def __init__(self, stack: Stack, shape: tuple[int, ...], size: int, rate: float) -> None:
         super().__init__()
-        self.length, self.stack, self.drop = shape[0], stack, nn.Dropout(rate)
+        self.length, self.stack, self.drop = shape[0], stack, Dropout(rate)
         self.start = Linear(size, stack.states)
         self.output = Linear(stack.outside, shape[1])
 

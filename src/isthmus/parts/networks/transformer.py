@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from isthmus.errors import SettingError
 from isthmus.parts.networks.activations import refuse_dropout
+from isthmus.parts.networks.dropout import Dropout
 from isthmus.parts.networks.linear import Linear
 from isthmus.parts.networks.network import Network
 from isthmus.parts.networks.patches import Grid, grid
@@ -148,7 +149,7 @@ class Block(nn.Module):
         self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
         self.asked, self.told = Linear(width, 3 * width), Linear(width, width)
         self.mlp = nn.Sequential(Linear(width, WIDER * width), nn.GELU(), Linear(WIDER * width, width))
-        self.drop = nn.Dropout(rate)
+        self.drop = Dropout(rate)
 
     def forward(self, tokens: Tensor) -> Tensor:
         count, number, width = tokens.shape

@@ -3,7 +3,7 @@
 from isthmus.parts.penalties.adversaries import CodeCritic, FactorCritic, SampleCritic
 from isthmus.parts.penalties.contraction import Contractive
 from isthmus.parts.penalties.divergences import MMD, TotalCorrelation
-from isthmus.parts.penalties.penalty import Adversary, Penalty
+from isthmus.parts.penalties.penalty import Adversary, Onlooker, Penalty
 from isthmus.parts.penalties.perceptual import Perceptual
 from isthmus.parts.penalties.regularisation import CodeNorm, DecoderGradient
 from isthmus.parts.penalties.sparsity import L1, KLSparsity
@@ -18,6 +18,7 @@ __all__ = [
     "DecoderGradient",
     "FactorCritic",
     "KLSparsity",
+    "Onlooker",
     "Penalty",
     "Perceptual",
     "SampleCritic",

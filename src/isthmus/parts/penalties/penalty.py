@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from isthmus.layout import Layout
 from isthmus.parts.part import Part
-from isthmus.parts.step import Step
+from isthmus.parts.step import Pretrained, Step
 
 
 class Penalty(Part, ABC):
@@ -41,3 +41,11 @@ class Adversary(Penalty, ABC):
     @abstractmethod
     def critic_term(self, step: Step) -> Tensor:
         """Return what the critic minimises, (B,) or (); ``step.critic`` learns here."""
+
+
+class Onlooker(Penalty, ABC):
+    """A penalty that looks through a network of its own, which has learned from the rows before the training."""
+
+    @abstractmethod
+    def network(self, layout: Layout) -> Pretrained | None:
+        """Build the network, which steps show as ``step.features``; None where it is not needed."""
