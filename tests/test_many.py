@@ -104,6 +104,35 @@ def test_a_stack_walks_the_path_of_each_member(
             same(run, alone, tolerance)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"engine": "eager"},
+        {"precision": "bfloat16"},
+        {"reconstruction": "log_cosh"},
+        {"bottleneck": ist.TopK(2)},
+        {"penalties": ist.MMD()},
+        {"network": ist.MLP(hidden=(24,), norm="batch")},
+        {"network": ist.MLP(hidden=(1024, 512))},
+    ],
+    ids=["eager", "half", "log_cosh", "top_k", "mmd", "norm", "wide"],
+)
+def test_what_the_stack_does_not_compute_or_not_faster_is_trained_alone(settings: dict) -> None:
+    assert form_of(member(**settings)._begin(noisy(), None, None).run) is None
+
+
+def test_only_members_of_one_form_are_stacked() -> None:
+    X = noisy()
+    form = form_of(member()._begin(X, None, None).run)
+    for ae in (member(seed=9), member(7)):
+        assert form_of(ae._begin(X, None, None).run) == form
+    for ae in (member(max_epochs=4), member(learning_rate=0.1), member(bottleneck="gaussian"), member(shortcut=False)):
+        assert form_of(ae._begin(X, None, None).run) not in (form, None)
+    assert form_of(member()._begin(X[:230], None, None).run) != form
+    assert form_of(member()._begin(gappy(X), None, None).run) != form
+    assert form_of(member()._begin(X, None, np.arange(1.0, 241.0)).run) != form
+
+
 def test_padded_weights_stay_exactly_zero() -> None:
     X = noisy()
     runs = [run_of(member(size), X) for size in SIZES]
