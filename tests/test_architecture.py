@@ -28,6 +28,7 @@ LAYERS = [
         "isthmus.designs",
         "isthmus.history",
         "isthmus.training",
+        "isthmus.lockstep",
         "isthmus.engine",
         "isthmus.callbacks",
         "isthmus.inference",
@@ -37,6 +38,7 @@ LAYERS = [
     ),
     (
         "isthmus.estimator",
+        "isthmus.many",
         "isthmus.variants",
         "isthmus.persistence",
         "isthmus.folder",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from isthmus.designs import Stacked as Stacked
     from isthmus.designs import VampPrior as VampPrior
     from isthmus.estimator import Autoencoder as Autoencoder
+    from isthmus.many import fit_many as fit_many
     from isthmus.parts.bottlenecks import Bare as Bare
     from isthmus.parts.bottlenecks import BatchTopK as BatchTopK
     from isthmus.parts.bottlenecks import Binary as Binary
@@ -155,6 +156,7 @@ _HOMES = {
         "VampPrior",
     ),
     "isthmus.estimator": ("Autoencoder",),
+    "isthmus.many": ("fit_many",),
     "isthmus.parts.bottlenecks": (
         "Bare",
         "BatchTopK",

@@ -12,14 +12,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from isthmus.atomic import written_whole
-from isthmus.errors import ModelFileError
+from isthmus.errors import ModelFileError, SettingError
 from isthmus.history import History
-from isthmus.training import Run
+from isthmus.training import MOMENTS, Run
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 _FORMAT = 1
+
+
+def listeners(callbacks: Any, verbose: Any) -> list[Any]:
+    """Return the callbacks of a fit from the settings of an estimator: one or several, and a bar unless it is to be silent."""
+    if verbose not in (True, False, "auto"):
+        raise SettingError(f"verbose={verbose!r} must be True, False or 'auto'.")
+    own = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for callback in own:
+        if not any(hasattr(callback, moment) for moment in MOMENTS):
+            raise SettingError(f"The callback {callback!r} has none of the methods {', '.join(MOMENTS)}; give it one.")
+    return [*own, ProgressBar()] if verbose else [*own]
 
 
 class ProgressBar:

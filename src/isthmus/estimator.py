@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -14,19 +14,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from isthmus import data, persistence
-from isthmus.callbacks import ProgressBar
+from isthmus import persistence
+from isthmus.callbacks import listeners
 from isthmus.codestats import code_statistics
 from isthmus.components import principal_of
 from isthmus.conditions import LABELS, Condition
-from isthmus.data.fingerprint import fingerprint
 from isthmus.data.rows import DenseRows, Rows
 from isthmus.engine.choice import maker
 from isthmus.errors import SettingError
 from isthmus.folder import resolved, restore, settings_key, to_saved
-from isthmus.history import History
 from isthmus.inference import map_rows, rows_at_once
-from isthmus.inputs import check_counts, check_input, check_weight
+from isthmus.inputs import Learned, check_counts, check_input, check_weight, learn_rows
 from isthmus.model import Blueprint
 from isthmus.parts.part import from_json
 from isthmus.parts.reconstructions import cells_of
@@ -49,7 +47,19 @@ from isthmus.resolution import (
 from isthmus.sampling import UNFITTED, draw, learned_sampler, seeded
 from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
 from isthmus.splitting import FEWEST_TO_HOLD_OUT, split
-from isthmus.training import MOMENTS, NO_DATA, Data, Run, generator, pretrain, seed_globals, train
+from isthmus.training import NO_DATA, Data, Run, generator, pretrain, seed_globals, train
+
+
+class Begun(NamedTuple):
+    """A fit before its training."""
+
+    run: Run
+    rows: Rows
+    weight: Tensor | None
+    linear: np.ndarray | None
+    """The loss of each held-out row under PCA."""
+    is_linear: bool
+    """Is there too little data to train at all?"""
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -158,14 +168,18 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         self._forget()
         try:
-            self._fit(X, y, sample_weight)
+            begun = self._begin(X, y, sample_weight)
+            if not begun.is_linear:
+                train(begun.run, listeners(self.callbacks, self.verbose))
+            self._finish(begun)
         except BaseException:
             self._forget()  # half a fit is no fit
             raise
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        rows, told = self._learn_codec(X, y)
+    def _begin(self, X: Any, y: Any, sample_weight: Any, learn: Callable[[Any, str], Learned] = learn_rows) -> Begun:
+        """Do what comes before the training."""
+        rows, told = self._learn_codec(X, y, learn)
         weight = check_weight(sample_weight, len(rows))
         alive = np.arange(len(rows)) if weight is None else weight.numpy().nonzero()[0]
         run = self._start(rows, *split(rows, alive, self.validation_fraction, self.seed_), weight, told)
@@ -173,16 +187,19 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         linear = self._held_out_losses(run)
         pretrain(run)
         self._design.prepare(run)
+        self.history_ = run.history
         is_linear = self._has_shortcut and len(alive) < FEWEST_TO_HOLD_OUT
         if is_linear:
-            self.history_ = History(
-                events=[f"{len(alive)} rows cannot prove a network better than PCA: the model is PCA."]
-            )
+            run.history.events.append(f"{len(alive)} rows cannot prove a network better than PCA: the model is PCA.")
         else:
             precision, why = settle(run, self.precision, self.engine)
             run.engine = maker(self.engine, precision)
             run.history.events += [why] if why else []
-            self.history_ = train(run, self._listeners())
+        return Begun(run, rows, weight, linear, is_linear)
+
+    def _finish(self, begun: Begun) -> None:
+        """Do what comes after the training: judge the network beside PCA, and score what is kept."""
+        run, is_linear, linear = begun.run, begun.is_linear, begun.linear
         trained = self._held_out_losses(run)
         if self._has_shortcut and linear is not None and trained is not None:
             self.floor_ = judge_floor(linear, trained, run.data.held_out_weight)
@@ -193,9 +210,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 self.history_.events.append(overruled(run.model.parts.penalties))
         self._conclude(run)
         if is_linear:
-            # The scores are those of PCA on rows it had not seen. Nothing was chosen by these rows now, so the linear answer
-            # may learn from them too.
-            run.model.become_linear(principal_of(rows, weight, self.latent_dim_, self.seed_))
+            # The scores are those of PCA on rows it had not seen. Nothing was chosen by these rows now, so PCA may learn
+            # from them too.
+            run.model.become_linear(principal_of(begun.rows, begun.weight, self.latent_dim_, self.seed_))
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Pass once over ``X`` at a constant rate. The first call learns codec, scale and shortcut, and freezes them.
@@ -240,18 +257,17 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         for name in [*learned, "_run", "_plan", "_design", "_sampling", "_has_shortcut", "_n_features_out"]:
             vars(self).pop(name, None)
 
-    def _learn_codec(self, X: Any, y: Any) -> tuple[Rows, Tensor | None]:
+    def _learn_codec(
+        self, X: Any, y: Any, learn: Callable[[Any, str], Learned] = learn_rows
+    ) -> tuple[Rows, Tensor | None]:
         if self.random_state is None:  # check_random_state would draw from numpy's global generator
             self.seed_ = int(np.random.SeedSequence().generate_state(1)[0]) >> 1
         else:
             self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         X = check_input(self, X, reset=True)
-        scale = scale_for(self.scale, self.reconstruction)
-        self.codec_ = data.learn(X, scale=scale)
+        self.codec_, rows, self.fingerprint_ = learn(X, scale_for(self.scale, self.reconstruction))
         self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
         self.floor_: Floor | None = None
-        rows = self.codec_.encode(X)
-        self.fingerprint_ = fingerprint(rows)
         self.condition_ = None if self.condition is None else Condition.learn(self.condition, X, y)
         return rows, self._told(X, y, len(rows))
 
@@ -300,17 +316,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.model_.to(device)
         self.settings_ = resolved(self, engine, device)
         return Run(self.model_, split, self._plan, self.seed_, engine=maker(engine, self.precision))
-
-    def _listeners(self) -> list[Any]:
-        if self.verbose not in (True, False, "auto"):
-            raise SettingError(f"verbose={self.verbose!r} must be True, False or 'auto'.")
-        own = self.callbacks if isinstance(self.callbacks, (list, tuple)) else [self.callbacks]
-        for callback in own:
-            if not any(hasattr(callback, moment) for moment in MOMENTS):
-                raise SettingError(
-                    f"The callback {callback!r} has none of the methods {', '.join(MOMENTS)}; give it one."
-                )
-        return [*own, ProgressBar()] if self.verbose else [*own]
 
     def _held_out_losses(self, run: Run) -> np.ndarray | None:
         """Return the loss of each held-out row, with the same noise every time; None when none are held out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +14,30 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
+from isthmus import data
 from isthmus.chunks import chunk_rows, chunks
 from isthmus.data import Images, Series
+from isthmus.data.codec import Codec
 from isthmus.data.containers import is_table
+from isthmus.data.fingerprint import fingerprint
 from isthmus.data.rows import Rows
 from isthmus.errors import DataError
 from isthmus.layout import Layout
+
+
+class Learned(NamedTuple):
+    """What is learned of rows before any model is: how to write them as numbers, and the numbers."""
+
+    codec: Codec
+    rows: Rows
+    fingerprint: str
+
+
+def learn_rows(X: Any, scale: str) -> Learned:
+    """Learn the codec of ``X`` and encode it."""
+    codec = data.learn(X, scale=scale)
+    rows = codec.encode(X)
+    return Learned(codec, rows, fingerprint(rows))
 
 
 def check_input(estimator: Any, X: Any, reset: bool) -> Any:

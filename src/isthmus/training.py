@@ -151,57 +151,77 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     The user's global generators are left as they were.
     """
     history = run.history
-    steps = run.plan.epochs * math.ceil(len(run.data.train) / run.plan.batch_size)
-    engine, history.engine_note = run.engine(run.model, run.optimizer, steps)
+    engine, history.engine_note = engine_of(run)
     history.engine = engine.name
     # Dropout draws from torch's global generator, which is seeded anew each epoch, inside a fork.
     device = next(run.model.parameters()).device
     own = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(own), threads_for(run.model, run.plan.batch_size, passes=3), _settled(run):
         if run.epoch == 0:
-            judged = _judge(run)
-            run.cap = math.inf if judged is None else most_one_row_may_count(judged.losses)
-            _keep_if_best(run, judged)
+            judge_start(run)
         _notify(callbacks, "on_train_begin", run)
-        good = _snapshot(run)
+        good = snapshot(run)
         try:
-            while run.epoch < run.plan.epochs and not _out_of_patience(run):
+            while has_epochs_left(run):
                 started = time.perf_counter()
                 trained = _one_epoch(run, engine)
-                judged = _judge(run)
-                if not _finite(trained, None if judged is None else judged.terms):
-                    _restart(run, good)
+                judged = judge(run)
+                if not is_finite(trained, judged):
+                    restart(run, good)
                     continue
-                run.epoch += 1
-                good = _snapshot(run)
-                _keep_if_best(run, judged)
-                history.epochs.append(
-                    {
-                        "epoch": run.epoch,
-                        "learning_rate": _rate(run, run.epoch / run.plan.epochs),
-                        "seconds": time.perf_counter() - started,
-                        "train": trained,
-                        "held_out": None if judged is None else judged.terms,
-                    }
-                )
+                record(run, trained, judged, time.perf_counter() - started)
+                good = snapshot(run)
                 if _notify(callbacks, "on_epoch_end", run):
                     history.stopped = "callback"
                     break
             else:
-                history.stopped = "early" if run.epoch < run.plan.epochs else "finished"
+                history.stopped = how_it_ended(run)
         except KeyboardInterrupt:
-            history.stopped = "interrupted"
-            history.events.append(
-                f"Training was interrupted in epoch {run.epoch + 1} of {run.plan.epochs}; the best weights so far "
-                f"(epoch {history.best_epoch}) are kept."
-            )
-            log.warning(history.events[-1])
+            note_interruption(run)
         finally:
             history.engine_note = "; ".join(note for note in (history.engine_note, engine.note) if note)
             _notify(callbacks, "on_train_end", run)
         run.model.load_state_dict(run.best)
     run.model.eval()
     return history
+
+
+def engine_of(run: Run) -> tuple[Engine, str]:
+    """Return who computes the steps of a run, and why not a faster one."""
+    steps = run.plan.epochs * math.ceil(len(run.data.train) / run.plan.batch_size)
+    return run.engine(run.model, run.optimizer, steps)
+
+
+def judge_start(run: Run) -> None:
+    """Judge the weights a run starts from: what one row may count follows from them, and they may stay the best."""
+    judged = judge(run)
+    run.cap = math.inf if judged is None else most_one_row_may_count(judged.losses)
+    _keep_if_best(run, judged)
+
+
+def record(run: Run, trained: dict[str, float], judged: Judgement | None, seconds: float) -> None:
+    """Take down an epoch that went well."""
+    run.epoch += 1
+    _keep_if_best(run, judged)
+    run.history.epochs.append(
+        {
+            "epoch": run.epoch,
+            "learning_rate": _rate(run, run.epoch / run.plan.epochs),
+            "seconds": seconds,
+            "train": trained,
+            "held_out": None if judged is None else judged.terms,
+        }
+    )
+
+
+def note_interruption(run: Run) -> None:
+    """Say in the history that Ctrl-C came, and what is kept."""
+    run.history.stopped = "interrupted"
+    run.history.events.append(
+        f"Training was interrupted in epoch {run.epoch + 1} of {run.plan.epochs}; the best weights so far "
+        f"(epoch {run.history.best_epoch}) are kept."
+    )
+    log.warning(run.history.events[-1])
 
 
 def pretrain(run: Run) -> None:
@@ -265,14 +285,15 @@ def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
     return sums
 
 
-def blocks(run: Run, rng: torch.Generator) -> Iterator[Block]:
+def blocks(run: Run, rng: torch.Generator, numbers: int | None = None) -> Iterator[Block]:
     """Yield the training rows of one epoch in a new order, some steps at a time, in batches of equal size but for one row."""
     rows, parameter = run.data.train, next(run.model.parameters())
     steps = math.ceil(len(rows) / run.plan.batch_size)
     # Drawn on the CPU whatever the device, so that the order of a seed is the same everywhere.
     order = torch.randperm(len(rows), generator=rng).to(residence.device_of(rows))
     batches = order.tensor_split(steps)  # nearly equal, so that every row counts the same
-    together = max(1, BLOCK.get(parameter.device.type, BLOCK["cuda"]) // (run.plan.batch_size * math.prod(rows.shape)))
+    numbers = numbers or BLOCK.get(parameter.device.type, BLOCK["cuda"])
+    together = max(1, numbers // (run.plan.batch_size * math.prod(rows.shape)))
 
     def taken(like: Tensor) -> Iterator[Block]:
         for start in range(0, steps, together):
@@ -298,12 +319,13 @@ class Judgement(NamedTuple):
 
 
 @torch.no_grad()
-def _judge(run: Run) -> Judgement | None:
+def judge(run: Run) -> Judgement | None:
     """Judge the model on held-out rows, with the same noise every time and without penalties; None when there are none."""
     rows = run.data.held_out
     if rows is None:
         return None
-    run.model.eval()
+    if run.model.training:  # telling every module costs as much as judging a hundred rows
+        run.model.eval()
     rng = generator(run.seed, -1, run.model)
     total, sums, losses = 0.0, {}, []
     for index in chunks(len(rows), chunk_rows(run.model.layout.size)):
@@ -327,9 +349,16 @@ def most_one_row_may_count(losses: Tensor) -> float:
     return median + 50 * (high - low)
 
 
-def _out_of_patience(run: Run) -> bool:
+def has_epochs_left(run: Run) -> bool:
+    """Say whether to go on: the plan is not done, and patience not at its end."""
     waited = run.epoch - run.history.best_epoch
-    return run.plan.patience is not None and run.data.held_out is not None and waited >= run.plan.patience
+    is_patient = run.plan.patience is None or run.data.held_out is None or waited < run.plan.patience
+    return run.epoch < run.plan.epochs and is_patient
+
+
+def how_it_ended(run: Run) -> str:
+    """Return what the history says of a run without epochs left."""
+    return "early" if run.epoch < run.plan.epochs else "finished"
 
 
 def _keep_if_best(run: Run, judged: Judgement | None) -> None:
@@ -345,11 +374,12 @@ def _keep_if_best(run: Run, judged: Judgement | None) -> None:
         run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
 
 
-def _snapshot(run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def snapshot(run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return copies of the weights and of Adam's moments."""
     return {name: value.clone() for name, value in run.model.state_dict().items()}, run.optimizer.state()
 
 
-def _restart(run: Run, good: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
+def restart(run: Run, good: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
     """Go back to the last good weights at a quarter of the rate; give up after some times, naming what is at fault."""
     run.model.load_state_dict(good[0])
     run.optimizer.restore(good[1])
@@ -387,8 +417,10 @@ def _fault(run: Run) -> str:
     )
 
 
-def _finite(*terms: dict[str, float] | None) -> bool:
-    return all(math.isfinite(value) for group in terms if group is not None for value in group.values())
+def is_finite(trained: dict[str, float], judged: Judgement | None) -> bool:
+    """Say whether every term of an epoch is a number."""
+    terms = [*trained.values(), *(() if judged is None else judged.terms.values())]
+    return all(math.isfinite(value) for value in terms)
 
 
 def _rate(run: Run, progress: float) -> float:

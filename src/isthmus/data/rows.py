@@ -137,7 +137,7 @@ class Subset:
         return len(self.positions)
 
     def take(self, index: Index) -> Taken:
-        return self.rows.take(self.positions[index])
+        return self.rows.take(_taken(self.positions, index))
 
     def subset(self, index: Index | np.ndarray) -> Rows:
         return Subset(self.rows, self.positions[_positions(index, len(self))])

@@ -16,7 +16,8 @@ ALIGNED = 16
 class Adam:
     """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov 2019) over named parameters.
 
-    It calls the fused kernel directly: importing ``torch.optim`` for its Adam costs a second before the first step.
+    It calls the fused kernel directly: importing ``torch.optim`` for its Adam costs a second before the first step. With
+    ``members`` every parameter has a leading axis of them, and one step moves them all.
     """
 
     def __init__(
@@ -25,10 +26,14 @@ class Adam:
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.99),
         eps: float = 1e-8,
+        members: int | None = None,
     ) -> None:
         named = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
         # Decay shrinks what multiplies data; biases, variances and the linear shortcut are not what overfits.
-        decays = {name for name, p in named if p.dim() > 1 and not name.endswith("shortcut")} if weight_decay else set()
+        axes = 1 if members is None else 2
+        decays = (
+            {name for name, p in named if p.dim() > axes and not name.endswith("shortcut")} if weight_decay else set()
+        )
         self.groups = [
             _Group([n for n, _ in named if n in decays], [p for n, p in named if n in decays], weight_decay),
             _Group([n for n, _ in named if n not in decays], [p for n, p in named if n not in decays], 0.0),

@@ -63,7 +63,7 @@ class PlainWaist(Waist):
         if target.weight is not None:
             tape(size.mul_, target.weight)
             tape(self.pull.mul_, target.weight)
-        tape(torch.sum, size.view(-1), 0, out=total)
+        tape.sum(size, total)
         for name, penalty in self.penalties.items():
             tape(torch.mul, total, penalty.weight, out=self.totals[name])
         tape(self.pull.mul_, sum(penalty.weight for penalty in self.penalties.values()) / tape.rows)
@@ -86,8 +86,8 @@ class GaussianWaist(Waist):
         self.part, self.layers = part, [cast("Head", head).linear]
 
     def forward(self, tape: Tape, h: Tensor, straight: Tensor | None, target: Target) -> Tensor:
-        width = h.shape[1] // 2
-        self.mu, self.raw = h[:, :width], h[:, width:]
+        width = h.shape[-1] // 2
+        self.mu, self.raw = h[..., :width], h[..., width:]
         self.log_var, self.variance, self.moved, spread, each, z = (tape.empty(width) for _ in range(6))
         self.weight = target.weight
         total = self.totals["kl"] = tape.number()
@@ -96,7 +96,7 @@ class GaussianWaist(Waist):
         tape(torch.exp_, spread)
         tape(torch.mul, spread, spread, out=self.variance)
         noise = tape.empty(width, dtype=torch.float32)  # as step.normal() draws it, whatever the type
-        tape(lambda: noise.normal_(generator=tape.rng))
+        tape(lambda: tape.draw_normal(noise))
         tape(torch.mul, spread, noise, out=self.moved)
         tape(torch.add, self.mu, self.moved, out=z)
         tape(self.variance.sub_, 1.0)  # s^2 - 1, which divergence and gradient both want
@@ -105,14 +105,14 @@ class GaussianWaist(Waist):
         tape(each.sub_, self.log_var)
         if target.weight is not None:
             tape(each.mul_, target.weight)
-        tape(torch.sum, each.view(-1), 0, out=total)
+        tape.sum(each, total)
         tape(lambda: total.mul_(0.5 * self._beta(tape)))
         return z
 
     def backward(self, tape: Tape, d: Tensor) -> tuple[Tensor, Tensor]:
-        width = d.shape[1]
+        width = d.shape[-1]
         d_h, cut = tape.empty(2 * width), tape.empty(width, dtype=torch.bool)
-        d_mu, d_log_var, pull = d_h[:, :width], d_h[:, width:], tape.empty(1)
+        d_mu, d_log_var, pull = d_h[..., :width], d_h[..., width:], tape.empty(1)
         if self.weight is None:
             tape(lambda: pull.fill_(self._beta(tape) / tape.rows))
         else:

@@ -19,7 +19,7 @@ from isthmus.engine.codes import waist_of
 from isthmus.engine.engine import Block, Engine, Tally
 from isthmus.engine.layers import Layer, chain, specs_of
 from isthmus.engine.losses import Target, record_of
-from isthmus.engine.tape import Tape
+from isthmus.engine.tape import Members, Tape
 from isthmus.engine.weights import Weights
 from isthmus.model import Model
 from isthmus.parts.bottlenecks import Auxiliary
@@ -115,9 +115,10 @@ class Inputs(NamedTuple):
 class Program:
     """One step for batches of one form, on a tape: forward, backward, gradients in place."""
 
-    def __init__(self, model: Composed, like: Batch, weights: Weights) -> None:
-        rows, d = like.x.flatten(1).shape
-        self.tape = tape = Tape(rows, like.x.dtype, weights.multiplied)
+    def __init__(self, model: Composed, like: Batch, weights: Weights, members: Members = None) -> None:
+        rows = like.x.shape[0 if members is None else 1]
+        self.tape = tape = Tape(rows, like.x.dtype, weights.multiplied, members)
+        d = tape.flat(like.x).shape[-1]
         self.batch = Batch(torch.empty_like(like.x), _empty(like.observed), like.cells, _empty(like.weight))
         has_shortcut = model.encoder.shortcut is not None
         self.inputs = Inputs(
@@ -170,19 +171,19 @@ class Program:
             if here is not None and given is not None:
                 here.copy_(given)
         if target.gaps is not None and mine.observed is not None:
-            torch.logical_not(mine.observed.flatten(1), out=target.gaps)
+            torch.logical_not(self.tape.flat(mine.observed), out=target.gaps)
         self.tape.rng, self.tape.progress = rng, progress
         self.tape.play()
         totals = {"reconstruction": target.total} | self.waist.totals
         return {name: total.clone() for name, total in totals.items()}
 
     def _target(self) -> Target:
-        batch = self.batch
+        batch, flat = self.batch, self.tape.flat
         return Target(
             batch,
-            batch.x.flatten(1),
-            None if batch.observed is None else torch.empty_like(batch.observed).flatten(1),
-            None if batch.weight is None else batch.weight[:, None],
+            flat(batch.x),
+            None if batch.observed is None else flat(torch.empty_like(batch.observed)),
+            None if batch.weight is None else batch.weight[..., None],
             self.tape.number(),
         )
 
@@ -196,20 +197,24 @@ class Shortcut:
         assert decoder.shortcut is not None, "both sides carry the shortcut together"
         self.e, self.d_e = weights.of_layer(encoder.shortcut)
         self.d, self.d_d = weights.of_layer(decoder.shortcut)
-        self.reach = float(decoder.reach)
+        self.reach = decoder.reach  # (), or one for each member, (members, 1, 1)
         self.gain = None if bool((decoder.gain == 1).all()) else decoder.gain
         self.constant = decoder.gain * (decoder.mean - decoder.offset)
 
     def encode(self, tape: Tape, x: Tensor | None) -> Tensor:
         assert x is not None, "inputs of a model with a shortcut hold the straight ones"
-        self.x, straight = x, tape.empty(len(self.e), dtype=tape.multiplied)
+        self.x, straight = x, tape.empty(self.e.shape[-2], dtype=tape.multiplied)
         products.forward(tape, x, self.e, None, straight)
         return tape.cast(straight, tape.dtype)
 
     def within_reach(self, tape: Tape, z: Tensor) -> Tensor:
-        self.z, cut = z, torch.empty_like(z)
-        tape(torch.clamp, z, -self.reach, self.reach, out=cut)
-        return cut
+        self.z, self.cut = z, torch.empty_like(z)
+        if tape.members is None:
+            tape(torch.clamp, z, -float(self.reach), float(self.reach), out=self.cut)
+        else:
+            most = self.reach.expand_as(z).contiguous()
+            tape(torch.clamp, z, -most, most, out=self.cut)
+        return self.cut
 
     def decode(self, tape: Tape, x_hat: Tensor) -> Tensor:
         self.z_multiplied, straight = tape.cast(self.z, tape.multiplied), torch.empty_like(x_hat)
@@ -234,7 +239,13 @@ class Shortcut:
     def join(self, tape: Tape, d: Tensor, d_straight: Tensor | None) -> Tensor:
         """Record the sum of what the network and the linear way give z."""
         assert d_straight is not None, "backward_decode came first"
-        tape(aten.hardtanh_backward.grad_input, d, self.z, -self.reach, self.reach, grad_input=d)
+        if tape.members is None:
+            reach = float(self.reach)
+            tape(aten.hardtanh_backward.grad_input, d, self.z, -reach, reach, grad_input=d)
+        else:
+            inside = torch.empty_like(self.z)  # 1 or 0, of the type of d: the kernels of bool are four times slower
+            tape(torch.eq, self.z, self.cut, out=inside)
+            tape(d.mul_, inside)
         tape(d.add_, d_straight)
         return d
 

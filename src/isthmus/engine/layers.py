@@ -94,7 +94,7 @@ class Layer:
     def __init__(self, spec: Spec, weights: Weights) -> None:
         is_transposed = isinstance(spec.linear, Transposed)
         weight, gradient = weights.of_layer(spec.linear.weight)
-        self.weight, self.gradient = (weight.t(), gradient.t()) if is_transposed else (weight, gradient)
+        self.weight, self.gradient = (weight.mT, gradient.mT) if is_transposed else (weight, gradient)
         bias = None if spec.linear.bias is None else weights.of_layer(spec.linear.bias)
         self.bias, self.bias_gradient = (None, None) if bias is None else bias
         # a decoder that goes back through this weight has written its share of the gradient before
@@ -105,7 +105,7 @@ class Layer:
 
     def forward(self, tape: Tape, x: Tensor) -> Tensor:
         """Record activation(x W^T + b), dropped out; return its buffer, (B, outside)."""
-        self.x, self.y = tape.cast(x, tape.multiplied), tape.empty(len(self.weight), dtype=tape.multiplied)
+        self.x, self.y = tape.cast(x, tape.multiplied), tape.empty(self.weight.shape[-2], dtype=tape.multiplied)
         products.forward(tape, self.x, self.weight, self.bias, self.y)
         self.a = self.y
         if self.slope is not None and self.slope.needs_y:
@@ -116,7 +116,8 @@ class Layer:
         if self.dropout is None:
             return self.a
         self.kept, dropped = torch.empty_like(self.a), torch.empty_like(self.a)
-        tape(draw_kept, self.dropout, self.kept)
+        for kept, rng in tape.each(self.kept):
+            tape(draw_kept, self.dropout, kept, rng)
         tape(torch.mul, self.a, self.kept, out=dropped)
         return dropped
 
@@ -134,7 +135,7 @@ class Layer:
         else:
             products.weight_gradient(tape, d, self.x, self.gradient)
         if self.bias_gradient is not None:
-            tape(torch.sum, d, 0, out=self.bias_gradient)
+            tape(torch.sum, d, -2, out=self.bias_gradient)
         if not onwards:
             return d
         d_x = torch.empty_like(self.x)

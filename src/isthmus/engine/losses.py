@@ -43,7 +43,7 @@ Record: TypeAlias = Callable[[Tape, Tensor, Target], Tensor]
 def squares(tape: Tape, x_hat: Tensor, target: Target) -> Tensor:
     """Record sum (x_hat - x)^2; its gradient is 2 (x_hat - x)."""
     r, weighted = _residual(tape, x_hat, target)
-    tape(torch.dot, r.view(-1), weighted.view(-1), out=target.total)
+    tape.dot(r, weighted, target.total)
     tape(weighted.mul_, 2 / tape.rows)
     return weighted
 
@@ -58,7 +58,7 @@ def huber(delta: float) -> Record:
         tape(torch.clamp, x_hat, -delta, delta, out=c)
         tape(x_hat.sub_, c, alpha=0.5)
         _weigh(tape, c, target)
-        tape(torch.dot, x_hat.view(-1), c.view(-1), out=target.total)
+        tape.dot(x_hat, c, target.total)
         tape(c.mul_, 1 / tape.rows)
         return c
 
@@ -75,7 +75,7 @@ def log_loss(tape: Tape, x_hat: Tensor, target: Target) -> Tensor:
     tape(cells.addcmul_, over, over)
     _fill_gaps(tape, cells, target)
     _weigh(tape, cells, target)
-    tape(torch.sum, cells.view(-1), 0, out=target.total)
+    tape.sum(cells, target.total)
     tape(torch.sigmoid_, x_hat)
     tape(x_hat.sub_, inside)
     _fill_gaps(tape, x_hat, target)
@@ -92,15 +92,15 @@ def normal(scale: LogVariance, gradient: Tensor) -> Record:
         squared = tape.number()
 
         def conclude() -> None:
-            log_var = scale().detach()
+            log_var = scale().detach()  # (1,)
             count, precision = _count(r, target), torch.exp(-log_var)
-            total = squared * precision
+            total = squared[..., None] * precision
             # the clamp of the log variance lets no gradient through below its floor
             gradient.copy_((count - total) * (0.5 / tape.rows) * (scale.log_var >= log_var))
-            target.total.copy_(((log_var + math.log(2 * math.pi)) * count + total)[0] * 0.5)
-            weighted.mul_(precision / tape.rows)
+            target.total.copy_(((log_var + math.log(2 * math.pi)) * count + total)[..., 0] * 0.5)
+            weighted.mul_(precision[..., None] / tape.rows)
 
-        tape(torch.dot, r.view(-1), weighted.view(-1), out=squared)
+        tape.dot(r, weighted, squared)
         tape(conclude)
         return weighted
 
@@ -166,8 +166,8 @@ def _weigh(tape: Tape, values: Tensor, target: Target) -> None:
 
 
 def _count(r: Tensor, target: Target) -> Tensor | float:
-    """Return how many numbers are known, each times the weight of its sample."""
+    """Return how many numbers are known, each times the weight of its sample, (1,)."""
     if target.gaps is None:
-        return r.numel() if target.weight is None else target.weight.sum() * r.shape[1]
-    known = (~target.gaps).sum(1, keepdim=True)
-    return (known if target.weight is None else known * target.weight).sum()
+        return math.prod(r.shape[-2:]) if target.weight is None else target.weight.sum(-2) * r.shape[-1]
+    known = (~target.gaps).sum(-1, keepdim=True)
+    return (known if target.weight is None else known * target.weight).sum(-2)

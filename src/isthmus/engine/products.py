@@ -1,9 +1,13 @@
-"""The three matrix products of a linear layer, each by the library that is faster at its shape on this processor."""
+"""The three matrix products of a linear layer, each by the library that is faster at its shape on this processor.
+
+Weights of several members, (members, outside, inside), are multiplied with as many batches at once.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -24,9 +28,11 @@ def forward(tape: Tape, x: Tensor, weight: Tensor, bias: Tensor | None, out: Ten
     if wants_onednn(tape.rows, weight):
         tape(_pointwise, x, weight, bias, out)
     elif bias is None:
-        tape(torch.mm, x, weight.t(), out=out)
+        tape(_product(weight), x, weight.mT, out=out)
+    elif weight.dim() == 2:
+        tape(torch.addmm, bias, x, weight.mT, out=out)
     else:
-        tape(torch.addmm, bias, x, weight.t(), out=out)
+        tape(torch.baddbmm, bias[:, None], x, weight.mT, out=out)
 
 
 def weight_gradient(tape: Tape, d: Tensor, x: Tensor, out: Tensor) -> None:
@@ -34,7 +40,7 @@ def weight_gradient(tape: Tape, d: Tensor, x: Tensor, out: Tensor) -> None:
     if wants_onednn(tape.rows, out):
         tape(_pointwise, d.t(), x.t(), None, out)
     else:
-        tape(torch.mm, d.t(), x, out=out)
+        tape(_product(out), d.mT, x, out=out)
 
 
 def input_gradient(tape: Tape, d: Tensor, weight: Tensor, out: Tensor) -> None:
@@ -42,12 +48,14 @@ def input_gradient(tape: Tape, d: Tensor, weight: Tensor, out: Tensor) -> None:
     if wants_onednn(tape.rows, weight):
         tape(_pointwise, d, weight.t(), None, out)
     else:
-        tape(torch.mm, d, weight, out=out)
+        tape(_product(weight), d, weight, out=out)
 
 
 def wants_onednn(rows: int, weight: Tensor) -> bool:
     """Say who multiplies: a function of shape, type and processor. bfloat16 goes to oneDNN whoever is asked."""
-    return weight.dtype == torch.float32 and 2.0 * rows * weight.numel() >= LARGE and blas_is_slow()
+    return (
+        weight.dim() == 2 and weight.dtype == torch.float32 and 2.0 * rows * weight.numel() >= LARGE and blas_is_slow()
+    )
 
 
 @cache
@@ -73,6 +81,10 @@ def _amd_family() -> int:
         told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         found = re.search(r"AuthenticAMD\s+cpu family\s*: (\d+)", told)
     return int(found[1]) if found else 0
+
+
+def _product(weight: Tensor) -> Callable[..., Tensor]:
+    return torch.mm if weight.dim() == 2 else torch.bmm
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:

@@ -31,10 +31,10 @@ class Dropout(nn.Module):
         """Return a buffer for the bits of a draw: 16 for each number of ``like``."""
         return torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device)
 
-    def draw(self, bits: Tensor, kept: Tensor) -> None:
+    def draw(self, bits: Tensor, kept: Tensor, rng: torch.Generator | None = None) -> None:
         """Put what each number is multiplied with into ``kept``: 0, or 1 / (1 - p)."""
         dropped = round(self.p * LEVELS)  # of the levels from -2^15 on, the lowest
-        bits.random_(-(2**63), None)
+        bits.random_(-(2**63), None, generator=rng)
         levels = bits.view(torch.int16)[: kept.numel()].view(kept.shape)
         torch.ge(levels, dropped - LEVELS // 2, out=kept)
         kept.mul_(LEVELS / (LEVELS - dropped))
@@ -43,9 +43,9 @@ class Dropout(nn.Module):
         return f"p={self.p}"
 
 
-def draw_kept(layer: Dropout | nn.Dropout, kept: Tensor) -> None:
+def draw_kept(layer: Dropout | nn.Dropout, kept: Tensor, rng: torch.Generator | None = None) -> None:
     """Draw what a layer in training multiplies its input with into ``kept``, with the very draws of its forward pass."""
     if isinstance(layer, Dropout):
-        layer.draw(layer.bits(kept), kept)
+        layer.draw(layer.bits(kept), kept, rng)
     else:
-        kept.bernoulli_(1 - layer.p).div_(1 - layer.p)
+        kept.bernoulli_(1 - layer.p, generator=rng).div_(1 - layer.p)
