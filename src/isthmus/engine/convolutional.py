@@ -1,0 +1,97 @@
+"""The convolutional engine: eager training whose image networks keep their channels side by side in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.designs import Composed
+from isthmus.engine.adam import Adam
+from isthmus.engine.eager import Eager
+from isthmus.engine.engine import Block, Engine
+from isthmus.engine.maps import Layer, chain, is_plain
+from isthmus.model import Model
+from isthmus.parts.bottlenecks import Auxiliary
+from isthmus.parts.step import Batch
+
+KEPT = 31 * 2**20
+"""Bytes; the C library of Linux lets a process keep twice the largest block it has freed, up to 32 MiB."""
+
+
+class Convolutional(Engine):
+    """Serves models with image convolutions whose penalties look at the code only, on the CPU.
+
+    ``precision`` is the type of what convolutions multiply and pass on: float32, or bfloat16, where the weights, their
+    gradients' sums, Adam, everything dense, the code and the losses stay in the model's own type.
+    """
+
+    name: ClassVar[str] = "convolutional"
+
+    def __init__(self, model: Model, optimizer: Adam, precision: torch.dtype = torch.float32) -> None:
+        assert isinstance(model, Composed), "refuses() was asked first"
+        own = next(model.parameters()).dtype
+        dtype = own if precision == torch.float32 else precision
+        self.precision = precision
+        self.eager = Eager(model, optimizer)
+        self._chains = [(body, Body(body, dtype, own)) for body in (model.encoder.body, model.decoder.body)]
+        keep_freed_memory()
+
+    @staticmethod
+    def refuses(model: Model) -> str:
+        """Say why this engine cannot compute a model; "" when it can."""
+        if type(model) is not Composed:
+            return "its parts are joined in a way of their own"
+        if next(model.parameters()).device.type != "cpu":
+            return "it is not on the CPU"
+        bodies = model.encoder.body, model.decoder.body
+        if not all(type(body) is nn.Sequential for body in bodies) or not any(map(is_plain, model.modules())):
+            return "its network has no plain convolutions of images"
+        if isinstance(model.parts.bottleneck, Auxiliary):
+            return f"{type(model.parts.bottleneck).__name__} asks for more than the code"
+        curious = [type(penalty).__name__ for penalty in model.parts.penalties if not penalty.of_code_only]
+        return f"{curious[0]} asks for more than the code" if curious else ""
+
+    def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
+        with standing_in(self._chains):
+            return self.eager.run(block, rng)
+
+    def step(self, batch: Batch, rng: torch.Generator, progress: float, learning_rate: float) -> dict[str, Tensor]:
+        """Train on one batch, as :meth:`Eager.step` does."""
+        with standing_in(self._chains):
+            return self.eager.step(batch, rng, progress, learning_rate)
+
+
+class Body:
+    """A network's layers as a chain; what comes out has the model's own type and order of memory."""
+
+    def __init__(self, body: nn.Module, dtype: torch.dtype, own: torch.dtype) -> None:
+        self.layers: Layer = chain(body, dtype)
+        self.own = own
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.layers(x).to(self.own).contiguous()
+
+
+@contextmanager
+def standing_in(chains: list[tuple[nn.Module, Body]]) -> Iterator[None]:
+    """Let each chain compute what its module would, while the block runs."""
+    for body, layers in chains:
+        body.forward = layers
+    try:
+        yield
+    finally:
+        for body, _ in chains:
+            del body.forward
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what a step frees for the next one.
+
+    It returns freed memory to the system beyond twice the largest block it has seen freed; each step would get its maps anew,
+    page by page, which takes a third of its time. Once it has seen a block of the largest size it heeds, it keeps them.
+    """
+    torch.empty(KEPT, dtype=torch.uint8)
