@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from isthmus.designs import Composed
 from isthmus.engine.adam import Adam
+from isthmus.engine.chains import Chain
 from isthmus.engine.eager import Eager
 from isthmus.engine.engine import Block, Engine
-from isthmus.engine.maps import Layer, chain, is_plain
+from isthmus.engine.maps import is_plain
 from isthmus.model import Model
 from isthmus.parts.bottlenecks import Auxiliary
 from isthmus.parts.step import Batch
@@ -37,7 +38,7 @@ class Convolutional(Engine):
         dtype = own if precision == torch.float32 else precision
         self.precision = precision
         self.eager = Eager(model, optimizer)
-        self._chains = [(body, Body(body, dtype, own)) for body in (model.encoder.body, model.decoder.body)]
+        self._chains = [(body, Chain(body, dtype, own)) for body in (model.encoder.body, model.decoder.body)]
         keep_freed_memory()
 
     @staticmethod
@@ -65,19 +66,8 @@ class Convolutional(Engine):
             return self.eager.step(batch, rng, progress, learning_rate)
 
 
-class Body:
-    """A network's layers as a chain; what comes out has the model's own type and order of memory."""
-
-    def __init__(self, body: nn.Module, dtype: torch.dtype, own: torch.dtype) -> None:
-        self.layers: Layer = chain(body, dtype)
-        self.own = own
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.layers(x).to(self.own).contiguous()
-
-
 @contextmanager
-def standing_in(chains: list[tuple[nn.Module, Body]]) -> Iterator[None]:
+def standing_in(chains: list[tuple[nn.Module, Chain]]) -> Iterator[None]:
     """Let each chain compute what its module would, while the block runs."""
     for body, layers in chains:
         body.forward = layers

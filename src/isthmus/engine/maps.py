@@ -1,32 +1,23 @@
-"""Convolutions of images by the shape that is fastest on a CPU, and the chains of layers around them.
+"""Convolutions of images, each by the way that is fastest on a CPU. All keep the channels of a place side by side in memory.
 
-oneDNN convolves maps of many channels at the speed of a matrix product when the channels lie side by side in memory
-(channels_last), but leaves it where one side has a channel or a few. There the product is taken by itself, with the kernel's
-taps as rows: ``gather`` writes each tap's view of an image, ``scatter`` adds them up again, its adjoint.
+Patches that do not overlap are a matrix product. oneDNN convolves maps of many channels near the speed of one, but not where
+one side has a channel or a few. There the product is taken with the kernel's taps as rows: ``gather`` writes what each tap
+sees of an image, ``scatter``, its adjoint, adds up what each tap gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from isthmus.parts.networks.places import Crop, Pad, PixelShuffle, Residual
-
 aten = torch.ops.aten
 
 FEW = 36
 """Up to so many taps times channels on the narrow side, gathering beats oneDNN (``python benchmarks/convolutions.py --layers``)."""
-_POINTWISE = (Crop, Pad, nn.Upsample, nn.MaxPool2d, nn.ReLU, nn.SiLU, nn.GELU, nn.LeakyReLU, nn.ELU, nn.Tanh, nn.Sigmoid)
-"""Layers that compute alike in every type and in every order of memory."""
-
-Layer: TypeAlias = Callable[[Tensor], Tensor]
-
 
 class Window(NamedTuple):
     """How a square kernel moves over an image."""
@@ -91,7 +82,7 @@ class Gathered(torch.autograd.Function):
         matrix = weight.permute(2, 3, 1, 0).reshape(-1, len(weight)).to(x.dtype)  # (k k c, outside)
         taps = gather(x, window, places)
         ctx.save_for_backward(taps, matrix)
-        ctx.window, ctx.places, ctx.shapes = window, places, (x.shape, weight.shape)
+        ctx.window, ctx.places, ctx.shapes, ctx.own = window, places, (x.shape, weight.shape), weight.dtype
         return map_of(torch.addmm(bias.to(x.dtype), taps.t(), matrix), len(x), places)
 
     @staticmethod
@@ -103,7 +94,7 @@ class Gathered(torch.autograd.Function):
         d_x = None
         if ctx.needs_input_grad[0]:
             d_x = scatter(matrix @ d.t(), ctx.window, ctx.places, tuple(x[2:]), x[0]).to(d.dtype)
-        return d_x, d_weight.float() if d.dtype == torch.bfloat16 else d_weight, d.sum(0), None
+        return d_x, d_weight.to(ctx.own), d.sum(0, dtype=ctx.own), None
 
 
 class Scattered(torch.autograd.Function):
@@ -115,7 +106,7 @@ class Scattered(torch.autograd.Function):
         matrix = weight.permute(2, 3, 1, 0).reshape(-1, len(weight)).to(x.dtype)  # (k k outside, c)
         rows = rows_of(x)
         ctx.save_for_backward(rows, matrix)
-        ctx.window, ctx.places, ctx.shapes = window, places, (x.shape, weight.shape)
+        ctx.window, ctx.places, ctx.shapes, ctx.own = window, places, (x.shape, weight.shape), weight.dtype
         x_hat = scatter(matrix @ rows.t(), window, places, window.reached(places), len(x))
         return x_hat.add_(bias.view(-1, 1, 1))
 
@@ -126,7 +117,7 @@ class Scattered(torch.autograd.Function):
         taps = gather(d.to(rows.dtype), ctx.window, ctx.places)
         d_weight = (taps @ rows).view(*weight[2:], weight[1], weight[0]).permute(3, 2, 0, 1)
         d_x = map_of(taps.t() @ matrix, x[0], ctx.places) if ctx.needs_input_grad[0] else None
-        return d_x, d_weight.float() if rows.dtype == torch.bfloat16 else d_weight, d.sum((0, 2, 3)), None
+        return d_x, d_weight.to(ctx.own), d.sum((0, 2, 3), dtype=ctx.own), None
 
 
 class Wide(torch.autograd.Function):
@@ -137,7 +128,7 @@ class Wide(torch.autograd.Function):
         x = x.contiguous(memory_format=torch.channels_last)
         filters = weight.to(x.dtype, memory_format=torch.channels_last)
         ctx.save_for_backward(x, filters)
-        ctx.form = _form(window, transposed)
+        ctx.form, ctx.own = _form(window, transposed), weight.dtype
         return aten.convolution(x, filters, bias.to(x.dtype), *ctx.form)
 
     @staticmethod
@@ -148,7 +139,7 @@ class Wide(torch.autograd.Function):
         asked = [ctx.needs_input_grad[0], True, False]
         d_x, d_weight, _ = aten.convolution_backward(d, x, filters, None, *ctx.form, asked)
         # the library's gradient of a transposed convolution's bias costs as much as that of its weight
-        return d_x, d_weight.float() if d.dtype == torch.bfloat16 else d_weight, d.sum((0, 2, 3)), None, None
+        return d_x, d_weight.to(ctx.own), d.sum((0, 2, 3), dtype=ctx.own), None, None
 
 
 def _form(window: Window, transposed: bool) -> tuple[Any, ...]:
@@ -156,27 +147,73 @@ def _form(window: Window, transposed: bool) -> tuple[Any, ...]:
     return [stride] * 2, [padding] * 2, [1, 1], transposed, [spare] * 2, 1
 
 
-def convolve(layer: nn.Conv2d | nn.ConvTranspose2d, dtype: torch.dtype, x: Tensor) -> Tensor:
-    """Compute a convolution with products in ``dtype``."""
-    assert layer.bias is not None, "is_plain was asked"
-    x, transposed = x.to(dtype), isinstance(layer, nn.ConvTranspose2d)
-    spare = int(layer.output_padding[0]) if transposed else 0
-    window = Window(layer.kernel_size[0], layer.stride[0], int(layer.padding[0]), spare)
+class Kernel(NamedTuple):
+    """A convolution as numbers: its weight (outside, inside, k, k), or (inside, outside, k, k) if transposed, and how it moves."""
+
+    weight: Tensor
+    bias: Tensor
+    window: Window
+    transposed: bool
+
+    @classmethod
+    def of(cls, layer: nn.Conv2d | nn.ConvTranspose2d) -> Kernel:
+        assert layer.bias is not None, "is_plain was asked"
+        transposed = isinstance(layer, nn.ConvTranspose2d)
+        spare = int(layer.output_padding[0]) if transposed else 0
+        window = Window(layer.kernel_size[0], layer.stride[0], int(layer.padding[0]), spare)
+        return cls(layer.weight, layer.bias, window, transposed)
+
+    def by_place(self, stride: int) -> Kernel:
+        """Return the convolution that gives (stride, stride, c) channels where this one gives (c, stride, stride)."""
+        weight = self.weight.unflatten(0, (-1, stride * stride)).transpose(0, 1).flatten(0, 1)
+        return self._replace(weight=weight, bias=self.bias.view(-1, stride * stride).t().reshape(-1))
+
+
+def convolve(x: Tensor, kernel: Kernel) -> Tensor:
+    """Return the convolution of x (B, c, *sides), with products in the type of x; the weights keep theirs."""
+    weight, bias, window, transposed = kernel
+    inside, outside = weight.shape[:2] if transposed else weight.shape[1::-1]
     narrow = FEW // window.kernel**2
-    if not transposed and layer.in_channels <= narrow:
-        return Gathered.apply(x, layer.weight, layer.bias, window)  # pyright: ignore[reportReturnType]
-    if transposed and layer.out_channels <= narrow:
-        return Scattered.apply(x, layer.weight, layer.bias, window)  # pyright: ignore[reportReturnType]
-    if layer.out_channels <= narrow and window.stride == 1 and window.padding < window.kernel:
+    if window.kernel == window.stride and not (window.padding or window.spare):
+        return unpatched(x, kernel) if transposed else patched(x, kernel)
+    if not transposed and inside <= narrow:
+        return Gathered.apply(x, weight, bias, window)  # pyright: ignore[reportReturnType]
+    if transposed and outside <= narrow:
+        return Scattered.apply(x, weight, bias, window)  # pyright: ignore[reportReturnType]
+    if outside <= narrow and window.stride == 1 and window.padding < window.kernel:
         # a convolution that does not stride is the transposed one of its kernel turned round
-        turned = layer.weight.flip(2, 3).transpose(0, 1)
         window = window._replace(padding=window.kernel - 1 - window.padding)
-        return Scattered.apply(x, turned, layer.bias, window)  # pyright: ignore[reportReturnType]
-    return Wide.apply(x, layer.weight, layer.bias, window, transposed)  # pyright: ignore[reportReturnType]
+        return Scattered.apply(x, weight.flip(2, 3).transpose(0, 1), bias, window)  # pyright: ignore[reportReturnType]
+    return Wide.apply(x, weight, bias, window, transposed)  # pyright: ignore[reportReturnType]
+
+
+def patched(x: Tensor, kernel: Kernel) -> Tensor:
+    """Convolve patches that do not overlap; what is left over at the far end is not seen."""
+    s = kernel.window.stride
+    places = [side // s for side in x.shape[2:]]
+    x = x[:, :, : s * places[0], : s * places[1]].movedim(1, -1)
+    x = x.reshape(len(x), places[0], s, places[1], s, -1).transpose(2, 3).reshape(len(x) * places[0] * places[1], -1)
+    matrix = kernel.weight.movedim(1, -1).flatten(1).to(x.dtype)  # (outside, s s inside)
+    return map_of(F.linear(x, matrix, kernel.bias.to(x.dtype)), len(x) // (places[0] * places[1]), tuple(places))
+
+
+def unpatched(x: Tensor, kernel: Kernel) -> Tensor:
+    """Give each place a patch of its own."""
+    s, sides = kernel.window.stride, tuple(x.shape[2:])
+    matrix = kernel.weight.permute(2, 3, 1, 0).flatten(0, 2).to(x.dtype)  # (s s outside, inside)
+    patches = F.linear(rows_of(x), matrix, kernel.bias.to(x.dtype).repeat(s * s))
+    return spread(map_of(patches, len(x), sides), s)
+
+
+def spread(x: Tensor, stride: int) -> Tensor:
+    """Turn channels (stride, stride, c) into places: (B, stride^2 c, h, w) -> (B, c, stride h, stride w)."""
+    rows, _, height, width = x.shape
+    x = x.movedim(1, -1).reshape(rows, height, width, stride, stride, -1).transpose(2, 3)
+    return x.reshape(rows, stride * height, stride * width, -1).movedim(-1, 1)
 
 
 def is_plain(layer: nn.Module) -> bool:
-    """Is it a convolution of images as :func:`convolve` knows them: a square kernel, a bias, no groups, no dilation?"""
+    """Is it a convolution of images as :class:`Kernel` knows them: square, with a bias, no groups, no dilation?"""
     if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) or isinstance(layer.padding, str):
         return False
     forms = [layer.kernel_size, layer.stride, layer.padding, layer.output_padding]
@@ -187,42 +224,3 @@ def is_plain(layer: nn.Module) -> bool:
         and set(layer.dilation) == {1}
         and layer.padding_mode == "zeros"
     )
-
-
-def chain(module: nn.Module, dtype: torch.dtype) -> Layer:
-    """Return what ``module`` computes, with the products of its convolutions in ``dtype``, channels_last between them.
-
-    What is not known here gets the type and the order of memory it would have had.
-    """
-    if isinstance(module, nn.Sequential):
-        layers = [chain(layer, dtype) for layer in module]
-        return partial(_one_after_the_other, layers)
-    if is_plain(module):
-        return partial(convolve, module, dtype)  # pyright: ignore[reportArgumentType]
-    if isinstance(module, PixelShuffle):
-        return partial(shuffle, module.stride)
-    if isinstance(module, Residual):
-        branch = chain(module.branch, dtype)
-        return lambda x: x + branch(x)
-    if isinstance(module, _POINTWISE):
-        return module
-    return partial(_as_it_stands, module)
-
-
-def _one_after_the_other(layers: list[Layer], x: Tensor) -> Tensor:
-    for layer in layers:
-        x = layer(x)
-    return x
-
-
-def _as_it_stands(module: nn.Module, x: Tensor) -> Tensor:
-    return module((x.float() if x.dtype == torch.bfloat16 else x).contiguous())
-
-
-def shuffle(stride: int, x: Tensor) -> Tensor:
-    """Turn channels into places, as :class:`PixelShuffle` does, channels_last."""
-    (rows, channels, *sides), n = x.shape, x.dim() - 2
-    x = x.reshape(rows, channels // stride**n, *[stride] * n, *sides)
-    order = [place for side in range(n) for place in (2 + n + side, 2 + side)]
-    x = x.permute(0, *order, 1).reshape(rows, *(stride * side for side in sides), channels // stride**n)
-    return x.movedim(-1, 1)
