@@ -30,7 +30,7 @@ from isthmus.parts.step import Batch
 from isthmus.training import Run
 
 QUICK = {"random_state": 0, "verbose": False, "max_epochs": 2, "shortcut": False}
-DOWNS, UPS = ("strided", "pool"), ("transposed", "resize", "upsample", "pixel_shuffle")
+DOWNS, UPS = ("strided", "pool", "patches"), ("transposed", "resize", "upsample", "pixel_shuffle", "patches")
 
 
 def composed(network, shape, bottleneck=None, latent_dim=2) -> Composed:
@@ -292,6 +292,19 @@ def test_kernels_of_any_size_shrink_and_grow_by_the_stride(kernel: int, stride: 
         grown = transposed_convolution(1, 1, kernel, 1, stride)(x)
         assert grown.shape[2] >= side * stride
         assert grown.shape[2] == side * stride or kernel > stride
+
+
+def test_patches_are_rows_of_one_matrix_product(rng: torch.Generator) -> None:
+    encoder, _ = Conv((5,), "patches", activation="identity").encoder((3, 4, 6))
+    x = torch.randn(2, 3, 4, 6, generator=rng)
+    layer = encoder[0]
+    for row, column in itertools.product(range(2), range(3)):
+        patch = x[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].flatten(1)
+        torch.testing.assert_close(
+            encoder(x)[:, :, row, column], patch @ layer.weight.flatten(1).T + layer.bias, rtol=1e-4, atol=1e-5
+        )
+    decoder = Conv((4, 5), up="patches", final=False).decoder((2,), (1, 8, 8))
+    assert [m.kernel_size for m in decoder if isinstance(m, nn.Conv2d)] == [(1, 1), (3, 3)]
 
 
 def test_pixel_shuffle_is_torchs_for_images_and_the_same_for_each_side(rng: torch.Generator) -> None:

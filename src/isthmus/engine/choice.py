@@ -5,13 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from isthmus.engine.adam import Adam
+from isthmus.engine.convolutional import Convolutional
 from isthmus.engine.dense import Dense
 from isthmus.engine.eager import Eager
 from isthmus.engine.engine import Engine, Maker
+from isthmus.engine.maps import is_plain
 from isthmus.errors import SettingError
 from isthmus.model import Model
 
-ENGINES = ("auto", "eager", "dense")
+ENGINES = ("auto", "eager", "dense", "convolutional")
 
 
 def maker(setting: str) -> Maker:
@@ -21,9 +23,11 @@ def maker(setting: str) -> Maker:
 
 def chosen(setting: str, model: Model, optimizer: Adam) -> tuple[Engine, str]:
     """Return the engine, and why it is not a faster one ("" when it is the fastest there is)."""
-    why_not = "it was asked for" if setting == "eager" else Dense.refuses(model)
-    if setting == "dense" and why_not:
-        raise SettingError(f"engine='dense' cannot compute this model: {why_not}; use engine='auto'.")
-    if why_not:
-        return Eager(model, optimizer), why_not
-    return Dense(model, optimizer), ""
+    if setting == "eager":
+        return Eager(model, optimizer), "it was asked for"
+    convolves = any(is_plain(module) for module in model.modules())
+    fast = Convolutional if setting == "convolutional" or (setting == "auto" and convolves) else Dense
+    why_not = fast.refuses(model)
+    if why_not and setting != "auto":
+        raise SettingError(f"engine={setting!r} cannot compute this model: {why_not}; use engine='auto'.")
+    return (Eager(model, optimizer), why_not) if why_not else (fast(model, optimizer), "")

@@ -16,8 +16,11 @@ from torch.nn import functional as F
 
 aten = torch.ops.aten
 
-FEW = 36
-"""Up to so many taps times channels on the narrow side, gathering beats oneDNN (``python benchmarks/convolutions.py --layers``)."""
+FEW = 27
+"""Up to so many taps times channels that come out, scattering beats oneDNN."""
+RUN = 16
+"""From so many channels on, patches are copied in runs long enough to pay."""
+
 
 class Window(NamedTuple):
     """How a square kernel moves over an image."""
@@ -28,17 +31,15 @@ class Window(NamedTuple):
     spare: int = 0
     """How many pixels a transposed convolution adds at the far end (``output_padding``)."""
 
-    def places(self, sides: tuple[int, ...]) -> tuple[int, ...]:
-        """Return at how many places along each side it stands."""
-        return tuple((side + 2 * self.padding - self.kernel) // self.stride + 1 for side in sides)
-
     def reached(self, places: tuple[int, ...]) -> tuple[int, ...]:
         """Return the sides of the image that a transposed convolution makes of so many places."""
         return tuple((n - 1) * self.stride + self.kernel - 2 * self.padding + self.spare for n in places)
 
     def margins(self, sides: tuple[int, ...], places: tuple[int, ...]) -> list[int]:
         """Return what ``F.pad`` adds to an image so that the taps of all places lie in it and end with it."""
-        over = [(n - 1) * self.stride + self.kernel - self.padding - side for side, n in zip(sides, places, strict=True)]
+        over = [
+            (n - 1) * self.stride + self.kernel - self.padding - side for side, n in zip(sides, places, strict=True)
+        ]
         return [self.padding, over[1], self.padding, over[0]]
 
 
@@ -73,30 +74,6 @@ def map_of(rows: Tensor, count: int, sides: tuple[int, ...]) -> Tensor:
     return rows.view(count, *sides, -1).movedim(-1, 1)
 
 
-class Gathered(torch.autograd.Function):
-    """A convolution from few channels to many."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, window: Window) -> Tensor:
-        places = window.places(tuple(x.shape[2:]))
-        matrix = weight.permute(2, 3, 1, 0).reshape(-1, len(weight)).to(x.dtype)  # (k k c, outside)
-        taps = gather(x, window, places)
-        ctx.save_for_backward(taps, matrix)
-        ctx.window, ctx.places, ctx.shapes, ctx.own = window, places, (x.shape, weight.shape), weight.dtype
-        return map_of(torch.addmm(bias.to(x.dtype), taps.t(), matrix), len(x), places)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
-        (taps, matrix), (x, weight) = ctx.saved_tensors, ctx.shapes
-        d = rows_of(d)
-        d_weight = (taps @ d).view(*weight[2:], weight[1], weight[0]).permute(3, 2, 0, 1)
-        d_x = None
-        if ctx.needs_input_grad[0]:
-            d_x = scatter(matrix @ d.t(), ctx.window, ctx.places, tuple(x[2:]), x[0]).to(d.dtype)
-        return d_x, d_weight.to(ctx.own), d.sum(0, dtype=ctx.own), None
-
-
 class Scattered(torch.autograd.Function):
     """A transposed convolution from many channels to few. What it gives is never less precise than float32."""
 
@@ -112,7 +89,7 @@ class Scattered(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (rows, matrix), (x, weight) = ctx.saved_tensors, ctx.shapes
         taps = gather(d.to(rows.dtype), ctx.window, ctx.places)
         d_weight = (taps @ rows).view(*weight[2:], weight[1], weight[0]).permute(3, 2, 0, 1)
@@ -133,7 +110,7 @@ class Wide(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, filters = ctx.saved_tensors
         d = d.to(x.dtype, memory_format=torch.channels_last)
         asked = [ctx.needs_input_grad[0], True, False]
@@ -143,12 +120,11 @@ class Wide(torch.autograd.Function):
 
 
 def _form(window: Window, transposed: bool) -> tuple[Any, ...]:
-    kernel, stride, padding, spare = window
-    return [stride] * 2, [padding] * 2, [1, 1], transposed, [spare] * 2, 1
+    return [window.stride] * 2, [window.padding] * 2, [1, 1], transposed, [window.spare] * 2, 1
 
 
 class Kernel(NamedTuple):
-    """A convolution as numbers: its weight (outside, inside, k, k), or (inside, outside, k, k) if transposed, and how it moves."""
+    """A convolution as numbers: its weight (outside, inside, k, k), transposed (inside, outside, k, k), and how it moves."""
 
     weight: Tensor
     bias: Tensor
@@ -175,9 +151,10 @@ def convolve(x: Tensor, kernel: Kernel) -> Tensor:
     inside, outside = weight.shape[:2] if transposed else weight.shape[1::-1]
     narrow = FEW // window.kernel**2
     if window.kernel == window.stride and not (window.padding or window.spare):
-        return unpatched(x, kernel) if transposed else patched(x, kernel)
-    if not transposed and inside <= narrow:
-        return Gathered.apply(x, weight, bias, window)  # pyright: ignore[reportReturnType]
+        if transposed:
+            return unpatched(x, kernel)
+        if inside >= RUN:
+            return patched(x, kernel)
     if transposed and outside <= narrow:
         return Scattered.apply(x, weight, bias, window)  # pyright: ignore[reportReturnType]
     if outside <= narrow and window.stride == 1 and window.padding < window.kernel:
