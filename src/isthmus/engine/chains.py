@@ -41,7 +41,7 @@ class Settled(torch.autograd.Function):
         return x.contiguous().to(dtype)  # in this order: memory is turned round within one type much faster
 
     @staticmethod
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         d = d.to(ctx.dtype)
         return d.contiguous(memory_format=torch.channels_last) if ctx.is_last else d, None
 
