@@ -39,7 +39,7 @@ LATENT, STEPS = 16, 4
 SHAPES = {"28 x 28": ((1, 28, 28), 128), "3 x 64 x 64": ((3, 64, 64), 32)}
 _OPEN: dict[str, Any] = {"final": False, "activation": "relu"}
 KINDS: dict[str, dict[str, Any]] = {
-    "patches": {"down": "patches", "up": "patches"} | _OPEN,
+    "patches (the default)": {"down": "patches", "up": "patches"} | _OPEN,
     "patches, silu": {"down": "patches", "up": "patches", "final": False, "activation": "silu"},
     "strided, patches": {"down": "strided", "up": "patches"} | _OPEN,
     "strided, transposed 3": {"down": "strided", "up": "transposed", "up_kernel": 3} | _OPEN,

@@ -27,8 +27,8 @@ from isthmus.parts.networks.places import (
 )
 
 _CHOICES = {
-    "down": ("strided", "pool", "patches"),
-    "up": ("transposed", "resize", "upsample", "pixel_shuffle", "patches"),
+    "down": ("patches", "strided", "pool"),
+    "up": ("patches", "transposed", "resize", "upsample", "pixel_shuffle"),
     "code": ("vector", "map"),
 }
 
@@ -56,16 +56,16 @@ class Conv(Network):
     """
 
     channels: tuple[int, ...] | str = "auto"
-    down: Literal["strided", "pool", "patches"] = "strided"
-    up: Literal["transposed", "resize", "upsample", "pixel_shuffle", "patches"] = "transposed"
-    activation: str = "silu"
+    down: Literal["patches", "strided", "pool"] = "patches"
+    up: Literal["patches", "transposed", "resize", "upsample", "pixel_shuffle"] = "patches"
+    activation: str = "relu"
     strides: int | tuple[int, ...] = 2
     kernel: int = 3
     up_kernel: int | str = "auto"
     norm: str = "none"
     residual: int = 0
     code: Literal["vector", "map"] = "vector"
-    final: bool = True
+    final: bool = False
     output_activation: str = "identity"
     dropout: float = 0.0
 
