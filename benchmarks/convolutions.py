@@ -103,7 +103,12 @@ def serve(pipe: Connection, make: Callable[[], Callable[[], object]]) -> None:
         pipe.send((time.process_time() - started) / STEPS * 1e3)
 
 
-def speed(rounds: int) -> None:
+def chosen(kinds: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the kinds whose name holds one of some words."""
+    return [(kind, settings) for kind, settings in KINDS.items() if any(word in kind for word in kinds.split(";"))]
+
+
+def speed(rounds: int, kinds: str) -> None:
     """Print CPU time a step and the ratio to the loop of plain torch."""
     context = multiprocessing.get_context("fork")
     for name, (shape, rows) in SHAPES.items():
@@ -114,7 +119,7 @@ def speed(rounds: int) -> None:
             "plain torch, autocast": partial(plain_steps, shape, rows, usual, is_half=True),
             "plain torch, channels_last, autocast": partial(plain_steps, shape, rows, last, is_half=True),
         }
-        for kind, settings in KINDS.items():
+        for kind, settings in chosen(kinds):
             for engine in ("eager", "float32", "bfloat16"):
                 makers[f"{kind} | {engine}"] = partial(our_steps, shape, rows, settings, engine)
         pipes: dict[str, Connection] = {}
@@ -134,14 +139,15 @@ def speed(rounds: int) -> None:
             print(f"{row} | {statistics.median(taken):.1f} | {base / statistics.median(taken):.2f}", flush=True)
 
 
-def error(rows: int, epochs: int, seeds: int, precision: str) -> None:
+def error(rows: int, epochs: int, seeds: int, precision: str, kinds: str) -> None:
     """Print the squared error per test image after equally many epochs, and the CPU time per image seen."""
     train, test = datasets.fashion_images("train")[:rows], datasets.fashion_images("t10k")[:1500]
     print(f"{rows} images, {epochs} epochs: kind | precision | squared error by seed | mean | CPU us an image")
-    for kind, settings in KINDS.items():
+    for kind, settings in chosen(kinds):
         found = [ours(train, test, settings, getattr(torch, precision), epochs, seed) for seed in range(seeds)]
         report(kind, precision, found, rows * epochs)
-    report("plain torch", "float32", [plainly(train, test, epochs, seed) for seed in range(seeds)], rows * epochs)
+    if not kinds:
+        report("plain torch", "float32", [plainly(train, test, epochs, seed) for seed in range(seeds)], rows * epochs)
 
 
 def report(kind: str, precision: str, found: list[tuple[float, float]], seen: int) -> None:
@@ -194,6 +200,7 @@ def main() -> None:
     """Print one of the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=("speed", "error"))
+    parser.add_argument("--kinds", default="", help="parts of the names of kinds, between semicolons; all without it")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=8)
@@ -202,9 +209,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.table == "speed":
-        speed(options.rounds)
+        speed(options.rounds, options.kinds)
     else:
-        error(options.rows, options.epochs, options.seeds, options.precision)
+        error(options.rows, options.epochs, options.seeds, options.precision, options.kinds)
 
 
 if __name__ == "__main__":

@@ -366,7 +366,7 @@ def test_bottlenecks_work_at_each_position_of_a_map(bottleneck, rng: torch.Gener
 
 
 def test_a_map_as_wide_as_the_first_layer_enters_the_decoder_as_it_is() -> None:
-    network = Conv((3, 4), code="map")
+    network = Conv((3, 4), up="transposed", code="map")
     assert isinstance(network.decoder((4, 2, 2), (1, 8, 8))[0], nn.ConvTranspose2d)
     entry = network.decoder((5, 2, 2), (1, 8, 8))[0]
     assert isinstance(entry, nn.Conv2d)
@@ -614,8 +614,8 @@ def test_a_dense_network_starts_as_if_the_data_were_centred() -> None:
 SHAPES = {"images": (1, 8, 8), "series": (12, 2)}
 DROPPING = [
     (MLP(hidden=(9,), dropout=0.5), "images"),
-    (Conv(channels=(4,), dropout=0.5), "images"),
-    (Conv(channels=(4,), dropout=0.5), "series"),
+    (Conv(channels=(4, 5), dropout=0.5), "images"),
+    (Conv(channels=(4, 5), dropout=0.5), "series"),
     (ist.Transformer(width=8, heads=2, dropout=0.5), "images"),
     (ist.Temporal(channels=(4, 4), dropout=0.5), "series"),
     (ist.Recurrent(hidden=5, dropout=0.5), "series"),

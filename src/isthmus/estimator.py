@@ -82,7 +82,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "columns", "range" or "none".
     shortcut : start from PCA and keep the network only when it is better on held-out rows; "auto" wherever possible.
     weight_decay : decoupled weight decay (Loshchilov 2019).
-    engine : "auto", or what computes the steps: "eager" or "dense"; device : "auto", "cpu", "cuda".
+    engine : "auto", or what computes the steps: "eager", "dense" or "convolutional"; device : "auto", "cpu", "cuda".
     callbacks : objects with any of ``on_train_begin(run)``, ``on_epoch_end(run)`` (True stops), ``on_train_end(run)``.
     random_state : the seed; numpy's and torch's own generators are never touched.
     verbose : "auto" shows a progress bar in a terminal; False is silent.

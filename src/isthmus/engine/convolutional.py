@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from isthmus.designs import Composed
 from isthmus.engine.adam import Adam
@@ -17,7 +17,6 @@ from isthmus.engine.engine import Block, Engine
 from isthmus.engine.maps import is_plain
 from isthmus.model import Model
 from isthmus.parts.bottlenecks import Auxiliary
-from isthmus.parts.step import Batch
 
 KEPT = 31 * 2**20
 """Bytes; the C library of Linux lets a process keep twice the largest block it has freed, up to 32 MiB."""
@@ -59,11 +58,6 @@ class Convolutional(Engine):
     def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
         with standing_in(self._chains):
             return self.eager.run(block, rng)
-
-    def step(self, batch: Batch, rng: torch.Generator, progress: float, learning_rate: float) -> dict[str, Tensor]:
-        """Train on one batch, as :meth:`Eager.step` does."""
-        with standing_in(self._chains):
-            return self.eager.step(batch, rng, progress, learning_rate)
 
 
 @contextmanager
