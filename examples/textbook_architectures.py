@@ -68,7 +68,14 @@ def convolutional_map(**settings: Any) -> ist.Autoencoder:
     """1-32-64 strided convolutions, the map 64 x 7 x 7 itself the code, 3x3 transposed convolutions back."""
     return ist.Autoencoder(
         network=ist.Conv(
-            (32, 64), activation="relu", up_kernel=3, code="map", final=False, output_activation="sigmoid"
+            (32, 64),
+            "strided",
+            "transposed",
+            activation="relu",
+            up_kernel=3,
+            code="map",
+            final=False,
+            output_activation="sigmoid",
         ),
         bottleneck="bare",
         **settings,
@@ -79,7 +86,9 @@ def convolutional_vector(**settings: Any) -> ist.Autoencoder:
     """1-32-64-64 strided convolutions, a linear layer to 10 numbers and one back, 4x4 transposed convolutions."""
     return ist.Autoencoder(
         latent_dim=10,
-        network=ist.Conv((32, 64, 64), activation="relu", final=False, output_activation="sigmoid"),
+        network=ist.Conv(
+            (32, 64, 64), "strided", "transposed", activation="relu", final=False, output_activation="sigmoid"
+        ),
         shortcut=False,
         **settings,
     )
@@ -89,7 +98,7 @@ def pooled_upsampled(**settings: Any) -> ist.Autoencoder:
     """1-32-32, max pooling after each convolution; a convolution before each upsampling, and one at the end."""
     return ist.Autoencoder(
         network=ist.Conv(
-            (32, 32), down="pool", up="upsample", activation="relu", code="map", output_activation="sigmoid"
+            (32, 32), "pool", "upsample", activation="relu", code="map", final=True, output_activation="sigmoid"
         ),
         bottleneck="bare",
         **settings,
@@ -100,7 +109,14 @@ def pooled_transposed(**settings: Any) -> ist.Autoencoder:
     """1-16-4, max pooling after each convolution; 2x2 transposed convolutions back."""
     return ist.Autoencoder(
         network=ist.Conv(
-            (16, 4), down="pool", up_kernel=2, activation="relu", code="map", final=False, output_activation="sigmoid"
+            (16, 4),
+            "pool",
+            "transposed",
+            up_kernel=2,
+            activation="relu",
+            code="map",
+            final=False,
+            output_activation="sigmoid",
         ),
         bottleneck="bare",
         **settings,

@@ -31,7 +31,7 @@ from isthmus.parts.step import Batch
 from isthmus.training import Run
 
 QUICK = {"random_state": 0, "verbose": False, "max_epochs": 2, "shortcut": False}
-DOWNS, UPS = ("strided", "pool"), ("transposed", "resize", "upsample", "pixel_shuffle")
+DOWNS, UPS = ("strided", "pool", "patches"), ("transposed", "resize", "upsample", "pixel_shuffle", "patches")
 
 
 def composed(network, shape, bottleneck=None, latent_dim=2) -> Composed:
@@ -295,6 +295,19 @@ def test_kernels_of_any_size_shrink_and_grow_by_the_stride(kernel: int, stride: 
         assert grown.shape[2] == side * stride or kernel > stride
 
 
+def test_patches_are_rows_of_one_matrix_product(rng: torch.Generator) -> None:
+    encoder, _ = Conv((5,), "patches", activation="identity").encoder((3, 4, 6))
+    x = torch.randn(2, 3, 4, 6, generator=rng)
+    layer = encoder[0]
+    for row, column in itertools.product(range(2), range(3)):
+        patch = x[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].flatten(1)
+        torch.testing.assert_close(
+            encoder(x)[:, :, row, column], patch @ layer.weight.flatten(1).T + layer.bias, rtol=1e-4, atol=1e-5
+        )
+    decoder = Conv((4, 5), up="patches", final=False).decoder((2,), (1, 8, 8))
+    assert [m.kernel_size for m in decoder if isinstance(m, nn.Conv2d)] == [(1, 1), (3, 3)]
+
+
 def test_pixel_shuffle_is_torchs_for_images_and_the_same_for_each_side(rng: torch.Generator) -> None:
     x = torch.randn(2, 18, 4, 5, generator=rng)
     assert torch.equal(PixelShuffle(3)(x), nn.PixelShuffle(3)(x))
@@ -354,7 +367,7 @@ def test_bottlenecks_work_at_each_position_of_a_map(bottleneck, rng: torch.Gener
 
 
 def test_a_map_as_wide_as_the_first_layer_enters_the_decoder_as_it_is() -> None:
-    network = Conv((3, 4), code="map")
+    network = Conv((3, 4), up="transposed", code="map")
     assert isinstance(network.decoder((4, 2, 2), (1, 8, 8))[0], nn.ConvTranspose2d)
     entry = network.decoder((5, 2, 2), (1, 8, 8))[0]
     assert isinstance(entry, nn.Conv2d)
@@ -602,8 +615,8 @@ def test_a_dense_network_starts_as_if_the_data_were_centred() -> None:
 SHAPES = {"images": (1, 8, 8), "series": (12, 2)}
 DROPPING = [
     (MLP(hidden=(9,), dropout=0.5), "images"),
-    (Conv(channels=(4,), dropout=0.5), "images"),
-    (Conv(channels=(4,), dropout=0.5), "series"),
+    (Conv(channels=(4, 5), dropout=0.5), "images"),
+    (Conv(channels=(4, 5), dropout=0.5), "series"),
     (ist.Transformer(width=8, heads=2, dropout=0.5), "images"),
     (ist.Temporal(channels=(4, 4), dropout=0.5), "series"),
     (ist.Recurrent(hidden=5, dropout=0.5), "series"),

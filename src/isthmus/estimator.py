@@ -90,7 +90,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "columns", "range" or "none".
     shortcut : start from PCA and keep the network only when it is better on held-out rows; "auto" wherever possible.
     weight_decay : decoupled weight decay (Loshchilov 2019).
-    engine : "auto", or what computes the steps: "eager", "dense", "compiled" or "graphs"; device : "auto", "cpu", "cuda".
+    engine : "auto", or what computes the steps: "eager", "dense", "compiled", "convolutional" or "graphs".
+    device : "auto", "cpu" or "cuda".
     precision : of the products in training: "float32", "bfloat16", or "auto", bfloat16 where a probe shows no loss.
     callbacks : objects with ``on_train_begin(run)``, ``on_epoch_end(run)`` (True stops) or ``on_train_end(run)``.
     random_state : the seed; numpy's and torch's own generators are never touched.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from isthmus.engine.choice import is_compiled, maker
-from isthmus.engine.dense import Dense
+from isthmus.engine.choice import FAST, fastest, is_compiled, maker
 from isthmus.errors import SettingError
 from isthmus.inference import map_rows
+from isthmus.model import Model
+from isthmus.parts.step import Batch
 from isthmus.training import Run, train
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -45,7 +46,7 @@ def settle(run: Run, setting: str, engine: str) -> Verdict:
         raise SettingError(f"precision={setting!r} is not known; use 'auto', 'float32' or 'bfloat16'.")
     if next(run.model.parameters()).device.type == "cuda":
         return Verdict(setting, "")  # there, "auto" is TF32
-    refusal = f"engine={engine!r} was asked for" if engine not in ("auto", "dense") else Dense.refuses(run.model)
+    refusal = _refusal(run, engine)
     if setting == "bfloat16" and refusal:
         raise SettingError(f"precision='bfloat16' cannot be computed here: {refusal}; use precision='auto'.")
     if setting == "bfloat16":
@@ -61,10 +62,17 @@ def settle(run: Run, setting: str, engine: str) -> Verdict:
     return Verdict("float32", f"{said}: training stayed in float32.")
 
 
+def _refusal(run: Run, engine: str) -> str:
+    """Say why no engine that may be taken multiplies in half precision; "" when one does."""
+    if engine not in ("auto", "dense", "convolutional"):
+        return f"engine={engine!r} was asked for"
+    name = fastest(run.model, _all_steps(run), "bfloat16") if engine == "auto" else engine
+    return FAST[name].refuses(run.model)
+
+
 def promises(run: Run) -> bool:
     """Say whether half precision is likely to pay: a function of processor, shapes and length alone."""
-    operations = 6.0 * run.plan.batch_size * _numbers(p for p in run.model.parameters() if p.dim() > 1)
-    steps = _all_steps(run)
+    operations, steps = 3.0 * run.plan.batch_size * forward_operations(run.model), _all_steps(run)
     least = COMPILED if is_compiled(run.model, steps) else PROMISING
     return computes_bfloat16() and operations >= least and steps >= FEWEST_STEPS
 
@@ -83,8 +91,31 @@ def _all_steps(run: Run) -> int:
     return run.plan.epochs * -(-len(run.data.train) // run.plan.batch_size)
 
 
-def _numbers(parameters: Iterable[nn.Parameter]) -> int:
-    return sum(parameter.numel() for parameter in parameters)
+def forward_operations(model: Model) -> float:
+    """Return the floating-point operations of the products of one sample: two a weight, at every position of a convolution."""
+    total = 2.0 * sum(parameter.numel() for parameter in model.parameters() if parameter.dim() > 1)
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        weight = layer.weight
+        map_ = (
+            inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+        )  # where each weight is used once a position
+        assert isinstance(weight, Tensor), "a convolution has a weight"
+        total += 2.0 * weight.numel() * (math.prod(map_.shape[2:]) - 1)
+
+    layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))]
+    handles = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        if layers:
+            was_training = model.training
+            with torch.inference_mode():
+                model.eval().expected(Batch(torch.zeros(1, *model.layout.shape)))
+            model.train(was_training)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return total
 
 
 def _error(run: Run, steps: int, precision: str, engine: str) -> float:

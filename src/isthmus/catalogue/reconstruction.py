@@ -75,8 +75,8 @@ VARIANTS = (
         "places",
         (
             Option("channels", "ints", "auto", "channels of each stage that halves the sides"),
-            Option("down", "str", "strided", "strided or pool"),
-            Option("up", "str", "transposed", "transposed, resize, upsample or pixel_shuffle"),
+            Option("down", "str", "patches", "patches, strided or pool"),
+            Option("up", "str", "patches", "patches, transposed, resize, upsample or pixel_shuffle"),
             Option("residual", "int", 0, "residual blocks in each stage"),
             Option("code", "str", "vector", "vector, or map: a code at each place"),
         ),

@@ -6,14 +6,21 @@ from functools import partial
 
 from isthmus.engine.adam import Adam
 from isthmus.engine.compiled import Compiled, is_at_hand
+from isthmus.engine.convolutional import Convolutional
 from isthmus.engine.dense import Dense
 from isthmus.engine.eager import Eager
 from isthmus.engine.engine import Engine, Maker
 from isthmus.engine.graphs import Graphs
+from isthmus.engine.maps import is_plain
 from isthmus.errors import SettingError
 from isthmus.model import Model
 
-FAST: dict[str, type[Dense] | type[Compiled] | type[Graphs]] = {"dense": Dense, "compiled": Compiled, "graphs": Graphs}
+FAST: dict[str, type[Dense] | type[Compiled] | type[Convolutional] | type[Graphs]] = {
+    "dense": Dense,
+    "compiled": Compiled,
+    "convolutional": Convolutional,
+    "graphs": Graphs,
+}
 ENGINES = ("auto", "eager", *FAST)
 
 MOST = 2**19
@@ -34,11 +41,7 @@ def chosen(setting: str, model: Model, optimizer: Adam, steps: int, precision: s
     """Return the engine, and why it is not a faster one ("" when it is the fastest there is)."""
     if setting == "eager":
         return Eager(model, optimizer, precision), "engine='eager' was asked for"
-    name = setting
-    if setting == "auto" and next(model.parameters()).device.type == "cuda":
-        name = "graphs"
-    elif setting == "auto":
-        name = "compiled" if precision != "bfloat16" and is_compiled(model, steps) else "dense"
+    name = fastest(model, steps, precision) if setting == "auto" else setting
     why_not = FAST[name].refuses(model)
     if name == "compiled" and precision == "bfloat16":
         why_not = "it multiplies in float32 only"
@@ -48,7 +51,17 @@ def chosen(setting: str, model: Model, optimizer: Adam, steps: int, precision: s
         return Eager(model, optimizer, precision), why_not
     if name == "compiled":
         return Compiled(model, optimizer), ""
-    return (Graphs if name == "graphs" else Dense)(model, optimizer, precision), ""
+    made = {"dense": Dense, "convolutional": Convolutional, "graphs": Graphs}[name]
+    return made(model, optimizer, precision), ""
+
+
+def fastest(model: Model, steps: int, precision: str) -> str:
+    """Return the name of the engine to ask first."""
+    if next(model.parameters()).device.type == "cuda":
+        return "graphs"
+    if any(is_plain(module) for module in model.modules()):
+        return "convolutional"
+    return "compiled" if precision != "bfloat16" and is_compiled(model, steps) else "dense"
 
 
 def is_compiled(model: Model, steps: int) -> bool:

@@ -67,8 +67,8 @@ def overcomplete(
 def convolutional(
     latent_dim: int | str = "auto",
     channels: tuple[int, ...] | str = "auto",
-    down: Literal["strided", "pool"] = "strided",
-    up: Literal["transposed", "resize", "upsample", "pixel_shuffle"] = "transposed",
+    down: Literal["patches", "strided", "pool"] = "patches",
+    up: Literal["patches", "transposed", "resize", "upsample", "pixel_shuffle"] = "patches",
     residual: int = 0,
     code: Literal["vector", "map"] = "vector",
     **settings: Any,

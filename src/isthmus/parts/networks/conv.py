@@ -20,14 +20,15 @@ from isthmus.parts.networks.places import (
     Residual,
     Turn,
     convolution,
+    patches,
     pool,
     transposed_convolution,
     upsample,
 )
 
 _CHOICES = {
-    "down": ("strided", "pool"),
-    "up": ("transposed", "resize", "upsample", "pixel_shuffle"),
+    "down": ("patches", "strided", "pool"),
+    "up": ("patches", "transposed", "resize", "upsample", "pixel_shuffle"),
     "code": ("vector", "map"),
 }
 
@@ -39,10 +40,12 @@ class Conv(Network):
     ``channels`` gives one stage each ("auto" derives them from the sample) and ``strides`` by how much each shrinks; sides
     may be odd, for every stage rounds up, n -> ceil(n/2), and the decoder crops to the size its mirror image had.
 
-    down: "strided" convolutions, or convolutions and max "pool"-ing.
+    down: "strided" convolutions; convolutions and max "pool"-ing; or "patches" that do not overlap, each a row of one matrix
+    product (Dosovitskiy 2021).
     up: "transposed" convolutions (the kernel twice the stride unless ``up_kernel`` says otherwise); "resize", nearest
-    neighbour and then a convolution (no checkerboard, Odena 2016); "upsample", a convolution and then nearest neighbour; or
-    "pixel_shuffle", a convolution whose channels become places (Shi 2016).
+    neighbour and then a convolution (no checkerboard, Odena 2016); "upsample", a convolution and then nearest neighbour;
+    "pixel_shuffle", a convolution whose channels become places (Shi 2016); or "patches", the same where each place gives a
+    patch by itself, a matrix product, but for a last doubling that gives the sample, which looks at its neighbours.
 
     A stage is convolution, ``norm`` ("none", "layer", "batch"), ``residual`` blocks (He 2016), activation, ``dropout``. With
     ``final`` a convolution follows the last doubling, without it the last doubling gives the sample; ``output_activation``
@@ -53,16 +56,16 @@ class Conv(Network):
     """
 
     channels: tuple[int, ...] | str = "auto"
-    down: Literal["strided", "pool"] = "strided"
-    up: Literal["transposed", "resize", "upsample", "pixel_shuffle"] = "transposed"
-    activation: str = "silu"
+    down: Literal["patches", "strided", "pool"] = "patches"
+    up: Literal["patches", "transposed", "resize", "upsample", "pixel_shuffle"] = "patches"
+    activation: str = "relu"
     strides: int | tuple[int, ...] = 2
     kernel: int = 3
     up_kernel: int | str = "auto"
     norm: str = "none"
     residual: int = 0
     code: Literal["vector", "map"] = "vector"
-    final: bool = True
+    final: bool = False
     output_activation: str = "identity"
     dropout: float = 0.0
 
@@ -78,12 +81,15 @@ class Conv(Network):
         layers: list[nn.Module] = [Turn()] if len(shape) == 2 else []
         for stage, (inside, outside) in enumerate(pairwise(widths)):
             stride = self._strides()[stage]
-            if self.down == "strided":
-                layers += convolution(inside, outside, self.kernel, sizes[stage], stride)
-                layers += self._activated(outside, sizes[stage + 1])
-            else:
+            if self.down == "pool":
                 layers += convolution(inside, outside, self.kernel, sizes[stage])
                 layers += [*self._activated(outside, sizes[stage]), *pool(len(sizes[stage]), stride)]
+                continue
+            if self.down == "patches" and stride > 1:
+                layers += patches(inside, outside, sizes[stage], stride)
+            else:
+                layers += convolution(inside, outside, self.kernel, sizes[stage], stride)
+            layers += self._activated(outside, sizes[stage + 1])
         return nn.Sequential(*layers), (widths[-1], *sizes[-1])
 
     def decoder(self, z_shape: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
@@ -203,7 +209,7 @@ class Conv(Network):
             kernel = self._up_kernel(2 * stride if stride > 1 else self.kernel)
             doubled = [transposed_convolution(inside, outside, kernel, len(before), stride)]
             return [*doubled, Crop(after), *behind]
-        kernel = self._up_kernel(self.kernel)
+        kernel = self._up_kernel(1 if self.up == "patches" and not is_end else self.kernel)
         if self.up == "upsample":
             return [*convolution(inside, outside, kernel, before), *behind, *upsample(stride), Crop(after)]
         if self.up == "resize":

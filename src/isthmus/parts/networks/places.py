@@ -25,6 +25,13 @@ def convolution(inside: int, outside: int, kernel: int, sides: tuple[int, ...], 
     return [Pad(tuple(missing)), layer] if any(missing) else [layer]
 
 
+def patches(inside: int, outside: int, sides: tuple[int, ...], stride: int) -> list[nn.Module]:
+    """Return a convolution of patches that do not overlap, which is a matrix product: ceil(side / stride) of every side."""
+    missing = tuple(-side % stride for side in sides)
+    layer = _CONVOLUTIONS[len(sides) - 1](inside, outside, stride, stride=stride)
+    return [Pad(missing), layer] if any(missing) else [layer]
+
+
 def transposed_convolution(inside: int, outside: int, kernel: int, n_sides: int, stride: int) -> nn.Module:
     """Return a transposed convolution that makes at least side * stride of every side, and no more where it can."""
     padding = max(0, math.ceil((kernel - stride) / 2))
