@@ -336,7 +336,7 @@ def test_an_estimator_survives_clone_and_pickle(digits: np.ndarray) -> None:
         ({"shortcut": True, "bottleneck": "gaussian"}, "use shortcut='auto'"),
         ({"validation_fraction": 1.0}, "must be at least 0 and below 1"),
         ({"learning_rate": -1}, "must be a positive number"),
-        ({"engine": "steam"}, "use 'auto' or 'eager'"),
+        ({"engine": "steam"}, "use 'auto', 'eager', 'dense'"),
         ({"device": "abacus"}, "is not known to torch"),
         ({"network": ist.MLP(hidden=(0,))}, "every width must be at least 1"),
         ({"corruptions": [ist.L1()]}, "takes Corruption parts"),

@@ -45,7 +45,7 @@ class Again:
         return work
 
 
-def graphs(model: Any, optimizer: Any) -> tuple[Graphs, str]:
+def graphs(model: Any, optimizer: Any, steps: int = 1) -> tuple[Graphs, str]:
     return Graphs(model, optimizer, recorder=Again()), ""  # pyright: ignore[reportArgumentType]
 
 

@@ -480,7 +480,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 def _rebuild(saved: persistence.Saved, network: Any = None) -> Autoencoder:
     """Rebuild a saved autoencoder; ``network`` is the pair of modules that a folder cannot hold."""
     settings = dict(saved.config["params"]) | ({} if network is None else {"network": network})
-    autoencoder = Autoencoder(**{name: from_json(value) for name, value in settings.items()})
+    autoencoder = Autoencoder(**{name: from_json(value, is_saved=True) for name, value in settings.items()})
     restore(autoencoder, saved)
     return autoencoder
 

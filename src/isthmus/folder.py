@@ -118,14 +118,14 @@ def restore(autoencoder: Any, saved: Saved) -> None:
     config, metrics, weights = saved.config, saved.metrics, saved.weights
     settings = config["settings"]
     codec = data.codec_from(saved.preprocess, saved.arrays)
-    chosen = {name: from_json(settings[name]) for name in _PARTS}
+    chosen = {name: from_json(settings[name], is_saved=True) for name in _PARTS}
     if isinstance(chosen["network"], Modules):
         given = autoencoder.network
         chosen["network"] = Modules(*given) if isinstance(given, (tuple, list)) else given
         chosen["network"].resolve(codec.layout.shape, 0)
     told = config.get("told")
     autoencoder.condition_ = None if told is None else Condition.from_json(told)
-    autoencoder._design = from_json(settings["design"]) if "design" in settings else Direct()
+    autoencoder._design = from_json(settings["design"], is_saved=True) if "design" in settings else Direct()
     width = 0 if autoencoder.condition_ is None else autoencoder.condition_.width
     blueprint = Blueprint(Parts(**chosen), codec.layout, settings["latent_dim"], settings["shortcut"], width)
     with torch.random.fork_rng([]):  # building draws initial weights, which are overwritten at once

@@ -17,6 +17,8 @@ class Part:
     """
 
     registry: ClassVar[dict[str, type[Part]]] = {}
+    before: ClassVar[dict[str, Any]] = {}
+    """What a parameter was while nobody could say it: models saved then do not name it, and its default has changed since."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -74,15 +76,17 @@ def to_json(value: Any) -> Any:
     )
 
 
-def from_json(value: Any) -> Any:
-    """Rebuild what :func:`to_json` wrote; lists come back as tuples."""
+def from_json(value: Any, *, is_saved: bool = False) -> Any:
+    """Rebuild what :func:`to_json` wrote; lists come back as tuples. With ``is_saved`` it may be of an earlier version."""
     if isinstance(value, Mapping):
         name = value.get("part")
         if name not in Part.registry:
             raise ModelFileError(
                 f"The model uses a part named {name!r}, which is not defined here; import its module, then load."
             )
-        return Part.registry[name](**{key: from_json(inner) for key, inner in value.items() if key != "part"})
+        given = {key: from_json(inner, is_saved=is_saved) for key, inner in value.items() if key != "part"}
+        known = Part.registry[name]
+        return known(**(known.before | given if is_saved else given))
     if isinstance(value, list):
-        return tuple(from_json(item) for item in value)
+        return tuple(from_json(item, is_saved=is_saved) for item in value)
     return value

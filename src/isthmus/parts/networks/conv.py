@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
@@ -69,6 +69,7 @@ class Conv(Network):
     output_activation: str = "identity"
     dropout: float = 0.0
 
+    before: ClassVar[dict[str, Any]] = {"final": True}
     sees_gaps: ClassVar[bool] = False
 
     @property
