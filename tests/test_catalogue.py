@@ -38,8 +38,8 @@ NETWORKS: dict[str, Any] = {
 TAKES = {"any": ("own", *list(NETWORKS)[1:])}
 """What a variant without a network of its own is joined with; variants of one kind of data come as they are."""
 LEARNS_FROM = {"conv": "images", "maps": "images", "transformer": "images", "temporal": "series", "recurrent": "series"}
-FEW_ROWS = {"jump_relu": {"random_state": 6}}
-"""What a variant needs to learn anything of so few rows: behind convolutions most seeds close every gate of this one."""
+FEW_ROWS = {("jump_relu", "conv"): {"random_state": 6}}
+"""What learns nothing of so few rows otherwise: behind convolutions most seeds close every gate."""
 BY_NAME = {entry.name: entry for entry in VARIANTS}
 
 
@@ -60,7 +60,7 @@ def data_of(name: str, network: str) -> tuple[Any, Any]:
 
 def made(name: str, network: str, **settings: Any) -> ist.Autoencoder:
     own = {} if NETWORKS[network] is None else {"network": NETWORKS[network]}
-    return ist.variant(name, **(QUICK | own | FEW_ROWS.get(name, {}) | settings))
+    return ist.variant(name, **(QUICK | own | FEW_ROWS.get((name, network), {}) | settings))
 
 
 @cache
