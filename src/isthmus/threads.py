@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-SMALL = 1e9
-"""Floating-point operations of one step below which one thread computes it: about ten milliseconds. Threads that wait for
+SMALL = 5e8
+"""Floating-point operations of one step below which one thread computes it: about five milliseconds. Threads that wait for
 each other cost more than they bring there, and on a busy machine a hundred times more."""
 
 
