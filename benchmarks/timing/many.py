@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import isthmus as ist
 from isthmus.errors import IsthmusError
 from timing import ours
 from timing.alone import alone
@@ -28,13 +28,8 @@ def many(quick: bool, rounds: int) -> Iterator[Report]:
 
 
 def fit_together(job: Job, engine: str, members: int) -> None:
-    """Fit members that differ in their seed, all at once. The only place here that knows how ``fit_many`` is called."""
-    try:
-        module = importlib.import_module("isthmus.engine.many")
-    except ImportError as error:
-        raise UnavailableError("there is no isthmus.engine.many in this version") from error
-    estimators = [ours.matched(job._replace(seed=seed), engine, "float32") for seed in range(members)]
-    module.fit_many(estimators, job.X)
+    """Fit members that differ in their seed, all at once."""
+    ist.fit_many([ours.matched(job._replace(seed=seed), engine, "float32") for seed in range(members)], job.X)
 
 
 def fit_in_turn(job: Job, engine: str, members: int) -> None:
