@@ -86,7 +86,7 @@ def _open(job: jobs.Job, settings: dict, turn: int) -> Opened:
 
 def bare_steps(run: Run, engine: str, epochs: int) -> None:
     """Train ``run.model`` for ``epochs`` with nothing but the engine: no judging, no history, no best weights."""
-    stepper, _ = maker(engine)(run.model, run.optimizer)
+    stepper, _ = maker(engine)(run.model, run.optimizer, epochs)
     run.model.train()
     with torch.random.fork_rng([]), threads_for(run.model, run.plan.batch_size, passes=3):
         for epoch in range(epochs):
