@@ -61,7 +61,7 @@ def independent_pixels(train: np.ndarray, test: np.ndarray) -> float:
 
 
 def reference(train: Tensor, test: Tensor, seed: int, epochs: int = 500) -> tuple[Tensor, int]:
-    """Train the network of the protocol by a plain loop at the published rate; return -log p of the test rows, and the epoch."""
+    """Train the network of the protocol by a plain loop at the published rate; return -log p of the test rows and the epoch."""
     torch.manual_seed(seed)
     up, down = nn.Linear(784, 400), nn.Sequential(nn.Linear(40, 400), nn.ReLU(), nn.Linear(400, 784))
     head = nn.Linear(400, 80)
