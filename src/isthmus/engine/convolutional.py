@@ -12,11 +12,11 @@ from torch import nn
 from isthmus.designs import Composed
 from isthmus.engine.adam import Adam
 from isthmus.engine.chains import Chain
+from isthmus.engine.curious import looks_beyond
 from isthmus.engine.eager import Eager
 from isthmus.engine.engine import Block, Engine
 from isthmus.engine.maps import is_plain
 from isthmus.model import Model
-from isthmus.parts.bottlenecks import Auxiliary
 
 KEPT = 31 * 2**20
 """Bytes; the C library of Linux lets a process keep twice the largest block it has freed, up to 32 MiB."""
@@ -49,10 +49,7 @@ class Convolutional(Engine):
         bodies = model.encoder.body, model.decoder.body
         if not all(type(body) is nn.Sequential for body in bodies) or not any(map(is_plain, model.modules())):
             return "its network has no plain convolutions of images"
-        if isinstance(model.parts.bottleneck, Auxiliary):
-            return f"{type(model.parts.bottleneck).__name__} asks for more than the code"
-        curious = [type(penalty).__name__ for penalty in model.parts.penalties if not penalty.of_code_only]
-        return f"{curious[0]} asks for more than the code" if curious else ""
+        return looks_beyond(model.parts)
 
     def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
         with standing_in(self._chains):

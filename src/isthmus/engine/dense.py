@@ -16,13 +16,13 @@ from isthmus.designs import Composed
 from isthmus.engine import products
 from isthmus.engine.adam import Adam
 from isthmus.engine.codes import waist_of
+from isthmus.engine.curious import looks_beyond
 from isthmus.engine.engine import Block, Engine, Tally
 from isthmus.engine.layers import Layer, chain, specs_of
 from isthmus.engine.losses import Target, record_of
 from isthmus.engine.tape import Members, Tape
 from isthmus.engine.weights import Weights
 from isthmus.model import Model
-from isthmus.parts.bottlenecks import Auxiliary
 from isthmus.parts.principal import centre
 from isthmus.parts.step import Batch
 
@@ -56,10 +56,7 @@ class Dense(Engine):
             return "it is told a condition"
         if model.decoder.gate is not None:
             return "its shortcut has a gate"
-        if isinstance(model.parts.bottleneck, Auxiliary):
-            return f"{type(model.parts.bottleneck).__name__} asks for more than the code"
-        curious = [type(penalty).__name__ for penalty in model.parts.penalties if not penalty.of_code_only]
-        return f"{curious[0]} asks for more than the code" if curious else ""
+        return looks_beyond(model.parts)
 
     def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
         model, tally, start = self.model, Tally(), 0
