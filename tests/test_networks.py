@@ -58,11 +58,28 @@ def test_an_activation_is_torchs_own(name: str) -> None:
     torch.testing.assert_close(activation(name)(x), theirs(x), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    "module",
+    [nn.ReLU(), nn.LeakyReLU(0.2), nn.ELU(0.5), nn.GELU("tanh"), nn.Hardtanh(-2, 0.5), nn.Softplus(2.0), nn.PReLU()],
+)
+def test_an_activation_may_be_given_as_a_module_and_is_kept_by_name(module: nn.Module) -> None:
+    x = torch.linspace(-3, 3, 31)
+    for part in (MLP(activation=module), Conv(activation=module), ist.Temporal(activation=module), Plain(module)):  # type: ignore[arg-type]
+        assert isinstance(part.activation, str)
+        torch.testing.assert_close(activation(part.activation)(x), module(x), rtol=0, atol=0)
+        assert from_json(to_json(part)) == part == copy.deepcopy(part)
+    assert MLP().set_params(activation=module) == MLP(activation=module)  # type: ignore[arg-type]
+
+
 def test_an_activation_that_no_saved_model_could_name_is_refused() -> None:
-    with pytest.raises(SettingError, match="is a module, which no saved model could name"):
-        MLP(activation=nn.ReLU()).resolve((4,), 10)  # type: ignore[arg-type]
+    for own in (nn.Sequential(), nn.PReLU(init=0.1), nn.PReLU(3)):
+        with pytest.raises(SettingError, match="is a module that no saved model could name"):
+            MLP(activation=own)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="There is no activation 'rleu'; choose one of identity"):
         MLP(output_activation="rleu").resolve((4,), 10)
+    for wrong in ("leaky_relu(3)", "leaky_relu(slope=1)", "elu(alpha=)", "elu(alpha=print)"):
+        with pytest.raises(SettingError, match="has settings that cannot be read; it knows"):
+            MLP(activation=wrong).resolve((4,), 10)
 
 
 def test_a_decoder_may_have_widths_of_its_own() -> None:

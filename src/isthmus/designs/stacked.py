@@ -136,9 +136,8 @@ def _alone(model: Composed, layer: Layer, shape: tuple[int, ...], is_first: bool
     width = model.blueprint.condition_width if is_code else 0
     layout = model.layout if is_first else Layout(shape)
     with torch.random.fork_rng([]):
-        seed_globals(
-            seed, torch.device("cpu")
-        )  # whatever is drawn here is overwritten, but the user's generator must not notice
+        # what is drawn here is overwritten, but the user's generator must not notice
+        seed_globals(seed, torch.device("cpu"))
         small = Composed(Blueprint(parts, layout, layer.width, condition_width=width, n_rows=model.blueprint.n_rows))
     small.to(next(model.parameters()))
     if is_first and model.scale is not None and small.scale is not None:

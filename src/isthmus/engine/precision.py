@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 
-PRECISIONS = ("float32", "auto", "bfloat16")
-
 
 @contextmanager
 def multiplying(precision: str, device: torch.device) -> Iterator[None]:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.parts.bottlenecks.bottleneck import Bottleneck, Head
-from isthmus.parts.networks.activations import activation
+from isthmus.parts.networks.activations import Activated, activation
 from isthmus.parts.step import Code
 
 
 @dataclass
-class Plain(Bottleneck):
+class Plain(Activated, Bottleneck):
     """A deterministic code: z = activation(W h + b). The identity keeps the geometry of PCA; "relu" makes exact zeros."""
 
     activation: str = "identity"

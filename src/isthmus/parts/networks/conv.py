@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from isthmus.errors import SettingError
-from isthmus.parts.networks.activations import activation, dropout, output, refuse_dropout
+from isthmus.parts.networks.activations import Activated, activation, dropout, output, refuse_dropout
 from isthmus.parts.networks.linear import Linear
 from isthmus.parts.networks.network import Network
 from isthmus.parts.networks.norms import check_norm, norm
@@ -34,7 +34,7 @@ _CHOICES = {
 
 
 @dataclass
-class Conv(Network):
+class Conv(Activated, Network):
     """Stages that halve series (length, c), images (c, h, w) or volumes (c, d, h, w), mirrored by stages that double them.
 
     ``channels`` gives one stage each ("auto" derives them from the sample) and ``strides`` by how much each shrinks; sides

@@ -11,21 +11,23 @@ from typing import ClassVar
 from torch import nn
 
 from isthmus.errors import SettingError
-from isthmus.parts.networks.activations import activation, dropout, output, refuse_dropout
+from isthmus.parts.networks.activations import Activated, activation, dropout, output, refuse_dropout
 from isthmus.parts.networks.linear import Layers, Linear, Spectral, Transposed
 from isthmus.parts.networks.network import Network
 from isthmus.parts.networks.norms import check_norm, norm
 
 
 @dataclass
-class MLP(Network):
+class MLP(Activated, Network):
     """Fully connected layers; the decoder is the encoder's mirror image unless ``decoder_hidden`` says otherwise.
 
-    ``hidden=()`` leaves only the linear maps of bottleneck and output; ``hidden="auto"`` derives the widths from the data
-    (:func:`default_widths`). Each hidden layer is linear map, ``norm`` ("none", "layer", "batch"), activation, dropout.
-    ``output_activation`` stands behind the last layer, for reconstructions that compare the sample itself; likelihoods
-    bring their own. ``tied`` decoders go back through the encoder's weights, transposed, with biases of their own (Vincent
-    2008). ``spectral_norm`` keeps every layer of the decoder from being steeper than 1 (Miyato 2018).
+    ``hidden=()`` leaves only the linear maps of bottleneck and output; ``hidden="auto"`` derives the widths from the
+    data (:func:`default_widths`). An ``activation`` is a name, with settings where it has some
+    ("leaky_relu(negative_slope=0.2)"), or one of torch's modules, which is kept by name. Each hidden layer is linear
+    map, ``norm`` ("none", "layer", "batch"), activation, dropout. ``output_activation`` stands behind the last layer,
+    for reconstructions that compare the sample itself; likelihoods bring their own. ``tied`` decoders go back through
+    the encoder's weights, transposed, with biases of their own (Vincent 2008). ``spectral_norm`` keeps every layer of
+    the decoder from being steeper than 1 (Miyato 2018).
     """
 
     hidden: tuple[int, ...] | str = "auto"

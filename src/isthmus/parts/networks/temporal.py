@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from isthmus.errors import SettingError
-from isthmus.parts.networks.activations import activation, dropout, refuse_dropout
+from isthmus.parts.networks.activations import Activated, activation, dropout, refuse_dropout
 from isthmus.parts.networks.linear import Linear
 from isthmus.parts.networks.network import Network
 
@@ -21,7 +21,7 @@ MOST_SPANS = 8
 
 
 @dataclass
-class Temporal(Network):
+class Temporal(Activated, Network):
     """Residual convolutions over time whose reach doubles from one to the next: dilations 1, 2, 4, .. (Bai 2018).
 
         (length, channels) --blocks--> (c, length) --spans of `pool` steps--> (c, ceil(length / pool)) = h, and back
