@@ -1,16 +1,17 @@
 """Do p-values and cuts keep what they promise? False alarms, false discoveries and recall, with simple scorers.
 
-    python benchmarks/false_alarms.py [--scorers mahalanobis,knn,iforest] [--seeds 20] [--part rates|bags] [--sets all]
+    python benchmarks/false_alarms.py [--scorers mahalanobis,knn,iforest] [--seeds 20] [--members 8] [--part rates|bags]
 
 A scorer is anything with fit(X) and score(X) -> (n,), higher = odder; `--scorers package.module:Class` drops one in.
 
 rates: half of the normal rows of a set (the 15 of ADBench, and two of Gaussians) is for training, with a share of anomalies
-mixed in; a third of it is kept from the fit to calibrate. The other half is fresh: the share flagged at alpha = .01 is the
-rate of false alarms. Batches of up to 950 fresh rows and 5 % anomalies go through Benjamini-Hochberg at .1: the mean
-share of false ones (FDR), and the recall, summed over batches, over that of the best cut in hindsight (of those whose share
-of false ones is at most .1). `fixed` is the cut of threshold="fdr" at .1, made at fit, on the same batches: how often it
-found anomalies in the training rows, and FDR and recall of those fits (the others cut at alpha). Anomalies: "five" = 5
-standard deviations added to two columns of a normal row, "class" = rows of the other label.
+mixed in; a third of it is kept from the fit to calibrate, or, with --members 8, all of it is scored out of bag. The other
+half is fresh: the share flagged at alpha = .01 is the rate of false alarms. Batches of up to 950 fresh rows and 5 %
+anomalies go through Benjamini-Hochberg at .1: the mean share of false ones (FDR), and the recall, summed over batches, over
+that of the best cut in hindsight (of those whose share of false ones is at most .1). `fixed` is the cut of threshold="fdr"
+at .1, made at fit, on the same batches: how often it found anomalies in the training rows, and FDR and recall of those fits
+(the others cut at alpha). Anomalies: "five" = 5 standard deviations added to two columns of a normal row, "class" = rows of
+the other label.
 
 bags: rows that were kept out beside rows scored by the half of the members that has not seen them ("out of bag"; a new
 row is scored by all members): the share of fresh Gaussian and ADBench rows with p <= alpha, by number of training rows.
@@ -145,7 +146,7 @@ def best_recall(scores: np.ndarray, odd: np.ndarray) -> float:
     return float(right[(flagged - right) <= FDR * flagged].max(initial=0) / odd.sum())
 
 
-def rates(names: list[str], chosen: str, seeds: int) -> None:
+def rates(names: list[str], chosen: str, seeds: int, members: int) -> None:
     """Print one row for each scorer, kind of anomaly, contamination and null."""
     totals: dict[tuple[str, str, float, Null], list[np.ndarray]] = defaultdict(list)
     for name, normal, others in sets(chosen):
@@ -162,15 +163,16 @@ def rates(names: list[str], chosen: str, seeds: int) -> None:
                         mixed = mixed[:extra]
                     order = rng.permutation(len(train) + len(mixed))
                     dirty, is_normal = np.concatenate([train, mixed])[order], order < len(train)
-                    third = len(dirty) // 3
                     for label in names:
-                        made = scorer(label)().fit(dirty[third:])
-                        scores = made.score(dirty[:third]), made.score(fresh), made.score(odd)
-                        found = judged(*scores, is_normal[:third], np.random.default_rng(seed))
+                        known, of = calibrated(scorer(label), dirty, members, rng)
+                        which, again = is_normal[: len(known)], np.random.default_rng(seed)
+                        found = judged(known, of(fresh), of(odd), which, again)
                         for null, numbers in found.items():
                             totals[label, kind, dirt, null].append(numbers)
         print(f"({name}: {len(normal)} normal rows)", flush=True)
-    print("scorer       anomalies dirt null    p: false alarms at .01    FDR  recall/best   fixed: false alarms  ", end="")
+    print(
+        "scorer       anomalies dirt null    p: false alarms at .01    FDR  recall/best   fixed: false alarms  ", end=""
+    )
     print("found    FDR  recall/best   normal rows set aside")
     for (label, kind, dirt, null), numbers in totals.items():
         false, fresh_rows, fdp, recall, best, alarms, found, *fixed, aside = np.sum(numbers, 0)
@@ -180,6 +182,17 @@ def rates(names: list[str], chosen: str, seeds: int) -> None:
             f"{alarms / fresh_rows:19.4f}  {found / n:5.2f}  {fixed[0] / max(found, 1):5.3f}  "
             f"{fixed[1] / max(fixed[2], 1e-9):11.2f}   {aside / n:21.4f}"
         )
+
+
+def calibrated(
+    make: Callable[[], Any], train: np.ndarray, members: int, rng: np.random.Generator
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Return scores of the first rows, which the scorer was not fitted on, and the scorer: of the rest, or of bags."""
+    if members:
+        return bagged(make, train, members, rng)
+    third = len(train) // 3
+    made = make().fit(train[third:])
+    return made.score(train[:third]), made.score
 
 
 def judged(
@@ -243,11 +256,15 @@ def bagged(
     return outside, lambda X: np.mean([one.score(X) for one in made], 0)
 
 
-def note(numbers: list[np.ndarray], calibration: np.ndarray, fresh: np.ndarray, odd: np.ndarray, levels: np.ndarray) -> None:
+def note(
+    numbers: list[np.ndarray], calibration: np.ndarray, fresh: np.ndarray, odd: np.ndarray, levels: np.ndarray
+) -> None:
     """Add the share of fresh rows below each level, and that of anomalies below the first."""
     made = Calibration(calibration)
     p = made.p_values(fresh)
-    numbers.append(np.array([*(p[:, None] <= levels + 1e-12).mean(0), (made.p_values(odd) <= levels[0] + 1e-12).mean()]))
+    numbers.append(
+        np.array([*(p[:, None] <= levels + 1e-12).mean(0), (made.p_values(odd) <= levels[0] + 1e-12).mean()])
+    )
 
 
 def main() -> None:
@@ -256,11 +273,15 @@ def main() -> None:
     parser.add_argument("--scorers", default="mahalanobis,knn,iforest,pruned")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--part", choices=("rates", "bags"), default="rates")
+    parser.add_argument("--members", type=int, default=0, help="calibrate out of bag, with so many members")
     parser.add_argument("--sets", default="all", help="all, or the name of one")
     options = parser.parse_args()
     warnings.simplefilter("ignore", DataWarning)  # small sets cannot show .01; that is part of what is measured
-    part = {"rates": rates, "bags": bags}[options.part]
-    part(options.scorers.split(","), options.sets, options.seeds)
+    names = options.scorers.split(",")
+    if options.part == "rates":
+        rates(names, options.sets, options.seeds, options.members)
+    else:
+        bags(names, options.sets, options.seeds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where to cut: rules that turn a calibration into one score, fixed at fit, so that no row's verdict hangs on its neighbours."""
+"""Where to cut: rules that make one score of a calibration, at fit, so that no row's verdict hangs on its neighbours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from isthmus.apps.anomaly.calibration import Calibration, benjamini_hochberg, check_share
+from isthmus.apps.anomaly.calibration import Calibration, benjamini_hochberg, check_share, finite
 from isthmus.apps.words import percent, plain
 from isthmus.errors import DataWarning, SettingError
 
@@ -32,7 +32,7 @@ class Cut:
 
     def flags(self, scores: np.ndarray) -> np.ndarray:
         """Return (m,) which rows score above."""
-        return np.asarray(scores) > self.score
+        return finite(scores) > self.score
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""
@@ -58,8 +58,12 @@ def decide(
     """
     if isinstance(threshold, (int, float)) and not isinstance(threshold, bool):
         if not math.isfinite(threshold):
-            raise SettingError(f"threshold={threshold} must be a finite score, or one of 'fdr', 'alpha', 'contamination'.")
-        return _cut(calibration, float(threshold), "number", f"A score above {threshold:g} is flagged, as was asked for.")
+            raise SettingError(
+                f"threshold={threshold} must be a finite score, or one of 'fdr', 'alpha', 'contamination'."
+            )
+        return _cut(
+            calibration, float(threshold), "number", f"A score above {threshold:g} is flagged, as was asked for."
+        )
     if threshold == "fdr":
         return _by_fdr(calibration, fdr, alpha)
     if threshold == "alpha":
