@@ -35,7 +35,8 @@ class Calibration:
     share of 5 % no p comes below .05). ``null="robust"`` therefore sets the oddest rows aside, as far as an exponential
     tail cannot explain them (``count_odd``), and counts ``ghosts`` normal rows back at +infinity, as many as that step
     removes wrongly by its own level. This gives up the guarantee for an assumption: normal scores fall off at least
-    exponentially beyond the middle. Scores of the form -log(tail probability) do.
+    exponentially beyond the middle. Lengths do on most tables (a distance, a root of summed squares); squares of them do
+    not, and columns that are nearly constant in the fit make a second hill of normal rows that looks like anomalies.
 
     To recalibrate a detector, make a Calibration of its scores on new rows; nothing is trained again.
 

@@ -79,8 +79,8 @@ def _by_fdr(calibration: Calibration, fdr: float, alpha: float) -> Cut:
     found = float(benjamini_hochberg(calibration.p_values(calibration.scores), fdr).mean())
     if found:
         said = (
-            f"{percent(found)} of the training rows stand out; in data like them about {percent(fdr)} of what is flagged, "
-            "or less, is flagged wrongly."
+            f"{percent(found)} of the training rows stand out; in data like them about {percent(fdr)} of what is "
+            "flagged is expected to be flagged wrongly."
         )
         return _cut(calibration, calibration.score_at(fdr * found), "fdr", said)
     check_share("alpha", alpha)
