@@ -5,7 +5,7 @@
 Of each ADBench set half the normal rows and half the anomalies are kept for the test, the same ones at every level. As many
 rows train at every level: N = the other normal rows, at most 5,000 and at most ten times the other anomalies; at a level c
 c N of them are replaced by anomalies. Columns are standardised by the training rows. A detector that needs to be told a share
-is told none.
+is told none. Scores that are not finite count as 0, infinite ones as the greatest, and are told.
 """
 
 from __future__ import annotations
@@ -62,8 +62,11 @@ def measure(rival: Rival, one: adbench.Set, level: float, seed: int) -> dict[str
     detector.fit(parts.train)
     seconds = time.process_time() - started
     scores = rivals.oddness(detector, parts.test)
+    broken = int((~np.isfinite(scores)).sum())
+    scores = np.nan_to_num(scores)
     return {
         "n": len(parts.train),
+        "not_finite": broken,
         "auroc": round(float(roc_auc_score(parts.y, scores)), 5),
         "ap": round(float(average_precision_score(parts.y, scores)), 5),
         "fit": round(seconds, 3),
@@ -86,6 +89,10 @@ def show(lines: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
             ]
             drop = figures[0] - figures[-1]
             print(f"| {name} | {label} | " + " | ".join(f"{figure:.3f}" for figure in figures) + f" | {drop:+.3f} |")
+    for line in lines:
+        if line["not_finite"]:
+            where = f"{line['set']}, level {line['level']:.0%}, seed {line['seed']}"
+            print(f"{line['detector']} on {where}: {line['not_finite']} scores were not finite")
 
 
 def main() -> None:
