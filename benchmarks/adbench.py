@@ -5,8 +5,9 @@
 
 Protocol: at most 10,000 rows of a set (stratified, seed 0), columns standardised; a detector is fitted on all rows without
 labels and scores the same rows; where pyod keeps scores of its training rows (a neighbour is then not its own) those count.
-Scores that are NaN count as 0, infinite ones as the greatest, and both are told. The figures of a set are means over the seeds; the seconds are CPU time
-of this process on one thread. Results are kept as JSON lines and not computed twice; ``--again`` forgets those of a detector.
+Scores that are NaN count as 0, infinite ones as the greatest, and both are told. The figures of a set are means over the
+seeds; the seconds are CPU time of this process on one thread. Results are kept as JSON lines and not computed twice;
+``--again`` forgets those of a detector.
 
 From Python: ``judge(lambda columns, seed: Mine(random_state=seed), only="cardio,glass")``.
 """

@@ -51,18 +51,24 @@ class Rival(NamedTuple):
         return range(1 if self.label in SEEDLESS else count)
 
 
-def rivals(specs: str) -> list[Rival]:
-    """Return the rivals of a comma list: a name of DETECTORS, or ``label=module:Class?{"keyword": 1}``."""
+def split(specs: str) -> list[str]:
+    """Return the parts of a comma list; a comma within braces belongs to the keywords."""
     found, depth = [""], 0
     for letter in specs:
         depth += (letter == "{") - (letter == "}")
-        if letter == "," and depth == 0:  # a comma within braces belongs to the keywords
+        if letter == "," and depth == 0:
             found.append("")
         else:
             found[-1] += letter
-    return [_rival(spec) for spec in found if spec]
+    return [spec for spec in found if spec]
 
 
+def rivals(specs: str) -> list[Rival]:
+    """Return the rivals of a comma list: a name of DETECTORS, or ``label=module:Class?{"keyword": 1}``."""
+    return [_rival(spec) for spec in split(specs)]
+
+
+@cache
 def _rival(spec: str) -> Rival:
     label, _, path = spec.partition("=") if "=" in spec.partition("?")[0] else (spec, "", DETECTORS.get(spec, ""))
     if not path:
