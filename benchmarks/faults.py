@@ -239,7 +239,7 @@ def judge_hours(label: str, seed: int) -> dict[str, Any]:
         "ap": round(float(average_precision_score(odd, scores)), 4),
         "recall": {kind: round(share, 4) for kind, share in matched.items()},
         "own": round(recalls(scores, events, own)["all"], 4),
-        "own_false": round(false_alarms(scores, near, own) / ((~near).sum() / WEEK), 3),
+        "own_false": round(false_alarms(scores, near, own) * WEEK / int((~near).sum()), 3),
         "fit": round(fitted - started, 3),
         "score": round(ended - fitted, 3),
     }
