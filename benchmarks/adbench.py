@@ -134,7 +134,7 @@ def table(lines: Sequence[dict[str, Any]], names: Sequence[str], reference: str)
         versus = _versus(means, label, reference) if reference in auroc and label != reference else " | | "
         figures = f"{auroc[label].mean():.4f} | {ap[label].mean():.4f} | {ranks[label]:.2f} | {worst}"
         spent = f"{means['fit'][label].mean():.2f} | {means['score'][label].mean():.2f}"
-        short.append(f"| {label} | {_seeds(lines, label)} | {figures} | {spent} | {versus} |")
+        short.append(f"| {label} | {_seeds(lines, names, label)} | {figures} | {spent} | {versus} |")
     for key in ("auroc", "ap"):
         short += ["", f"{'AUROC' if key == 'auroc' else 'AP'} set by set", "| set | " + " | ".join(labels) + " |"]
         short += ["|---" * (len(labels) + 1) + "|"]
@@ -181,8 +181,10 @@ def _versus(means: dict[str, dict[str, np.ndarray]], label: str, reference: str)
     return f"+{signs[0]} -{signs[1]} ={signs[2]} | {tests[0]:.4f} | {tests[1]:.4f}"
 
 
-def _seeds(lines: Sequence[dict[str, Any]], label: str) -> int:
-    return len({line["seed"] for line in lines if line["detector"] == label})
+def _seeds(lines: Sequence[dict[str, Any]], names: Sequence[str], label: str) -> int:
+    """Return how many seeds a detector has, on the set where it has fewest."""
+    had = [{line["seed"] for line in lines if (line["detector"], line["set"]) == (label, name)} for name in names]
+    return min(map(len, had))
 
 
 def main() -> None:
