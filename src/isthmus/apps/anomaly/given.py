@@ -88,7 +88,7 @@ def learn_given(
     heads: dict[str, Head] = {"residual": residual, "code": distance}
     found = {"residual": residuals[calibrating], "code": distance.of(rows, seen(bags, n))[calibrating]}
     judge = Judge.settle(heads, found, np.arange(len(calibrating)), columns)
-    return ae.codec_, judge, judge.combine(found)
+    return ae.codec_, judge, judge.combine_references(found)
 
 
 def _met(autoencoder: Autoencoder, X: Any, prunes: bool, rng: np.random.Generator) -> Begun:

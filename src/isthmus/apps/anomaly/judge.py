@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from isthmus.apps.anomaly.cells import Columns
-from isthmus.apps.anomaly.tails import Tail
+from isthmus.apps.anomaly.tails import Tail, leave_one_out
 from isthmus.chunks import chunks
 from isthmus.data.rows import Rows
 
@@ -45,6 +45,10 @@ class Judge:
     def combine(self, found: dict[str, np.ndarray]) -> np.ndarray:
         """Return (n,) the sum of -log tail probabilities of what the heads say, each (n, columns)."""
         return np.sum([self.tails[name](cells.sum(1)) for name, cells in found.items()], axis=0)
+
+    def combine_references(self, found: dict[str, np.ndarray]) -> np.ndarray:
+        """Return (n,) the same of the rows that :meth:`settle` has learned from, each as if it had not."""
+        return np.sum([leave_one_out(cells.sum(1)) for cells in found.values()], axis=0)
 
     def cells(self, rows: Rows) -> dict[str, np.ndarray]:
         """Return for each head (n, columns) what every column adds to the oddness of each row."""
