@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.likelihood import log_likelihood as log_likelihood
     from isthmus.apps.report import report as report
+    from isthmus.apps.retrieval import Index as Index
+    from isthmus.apps.retrieval import Neighbours as Neighbours
     from isthmus.callbacks import Checkpoint as Checkpoint
     from isthmus.data import Images as Images
     from isthmus.data import Series as Series
@@ -139,6 +141,10 @@ _HOMES = {
     "isthmus.apps.interpretation": ("interpret",),
     "isthmus.apps.likelihood": ("log_likelihood",),
     "isthmus.apps.report": ("report",),
+    "isthmus.apps.retrieval": (
+        "Index",
+        "Neighbours",
+    ),
     "isthmus.callbacks": ("Checkpoint",),
     "isthmus.data": (
         "Images",
