@@ -93,7 +93,9 @@ class Approximate:
         return {"faiss": imported().serialize_index(self.index), "ids": self.ids}
 
     @classmethod
-    def restored(cls, kind: str, arrays: dict[str, np.ndarray], effort: int, recall: float, exact: Exact) -> Approximate:
+    def restored(
+        cls, kind: str, arrays: dict[str, np.ndarray], effort: int, recall: float, exact: Exact
+    ) -> Approximate:
         """Rebuild from :meth:`arrays`."""
         built = cls(kind, imported().deserialize_index(arrays["faiss"]), arrays["ids"], exact, recall)
         built.effort = effort
@@ -134,7 +136,9 @@ class Approximate:
     def _recall(self, judges: np.ndarray, right: np.ndarray) -> float:
         queries, k = self.exact.store.at(judges), right.shape[1]
         found = ranked(self.exact.store, self.exact.metric, queries, self._candidates(queries, k), k).positions
-        return float(np.mean([len(np.intersect1d(ours, theirs)) / k for ours, theirs in zip(found, right, strict=True)]))
+        return float(
+            np.mean([len(np.intersect1d(ours, theirs)) / k for ours, theirs in zip(found, right, strict=True)])
+        )
 
 
 class OneThread:

@@ -133,7 +133,9 @@ class Index:
         table = _table(metadata, len(fresh))
         before = self._search.table.schema.names[2:] if self.backend_ == "lance" else _names(self.metadata)
         if set(before) != set(_names(table)):
-            raise DataError(f"The metadata of the index has the columns {list(before)}; give the same for the new rows.")
+            raise DataError(
+                f"The metadata of the index has the columns {list(before)}; give the same for the new rows."
+            )
         if self.backend_ == "lance":
             self._search.extend(fresh, table)
         else:
@@ -328,7 +330,9 @@ def _backend(backend: str, store: str, rerank: bool, path: Any, shape: tuple[int
     if rerank and store != "int8":
         raise SettingError(f"rerank=True is for store='int8'; store={store!r} has nothing to measure anew.")
     if (path is None) == (backend == "lance"):
-        raise SettingError("path= is the folder of backend='lance': give both, or neither (save() keeps any other index).")
+        raise SettingError(
+            "path= is the folder of backend='lance': give both, or neither (save() keeps any other index)."
+        )
     if store == "binary":
         if backend not in ("auto", "exact"):
             raise SettingError(f"store='binary' is searched exactly; backend={backend!r} is for numbers.")

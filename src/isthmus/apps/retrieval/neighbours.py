@@ -58,6 +58,8 @@ class Neighbours:
         q, k = self.positions.shape
         shown = [row for row in self.to_table().to_pylist() if row["query"] < MOST_SHOWN]
         header = tuple(shown[0]) if shown else ("query", "rank", "position", "distance")
-        table = Table(f"Neighbours of the first {min(q, MOST_SHOWN)} queries", header, [tuple(r.values()) for r in shown])
+        table = Table(
+            f"Neighbours of the first {min(q, MOST_SHOWN)} queries", header, [tuple(r.values()) for r in shown]
+        )
         sentence = f"The {k} nearest rows of {q} quer{'y' if q == 1 else 'ies'} by code ({self.metric} distance)."
         return Section("Nearest rows", (sentence,), (table,), facts={"metric": self.metric, "queries": q, "k": k})

@@ -76,9 +76,7 @@ class Rounded:
 
     name = "int8"
 
-    def __init__(
-        self, codes: np.ndarray, offset: np.ndarray, step: np.ndarray, full: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, codes: np.ndarray, offset: np.ndarray, step: np.ndarray, full: np.ndarray | None = None) -> None:
         self.codes, self.offset, self.step, self.full = codes, offset, step, full
 
     @classmethod
