@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from isthmus.catalogue import VARIANTS
 
 if TYPE_CHECKING:
+    from isthmus.apps.clustering import Clusterer as Clusterer
+    from isthmus.apps.clustering import Clustering as Clustering
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
@@ -131,6 +133,10 @@ __version__ = "0.1.0"
 
 # Where each public name lives. They are imported at first use: `import isthmus` must not cost the import of torch.
 _HOMES = {
+    "isthmus.apps.clustering": (
+        "Clusterer",
+        "Clustering",
+    ),
     "isthmus.apps.displays": (
         "BaselineDisplay",
         "CodeMapDisplay",
