@@ -118,6 +118,11 @@ def test_rounded_codes_are_within_half_a_step_and_reranking_restores_the_distanc
     positions, distances = nearest(queries, codes, 5, "sqeuclidean")
     assert np.array_equal(again.positions, positions)
     np.testing.assert_allclose(again.distances, distances, rtol=1e-12)
+    right = ist.Index(codes=codes, backend="exact").query(codes=queries, k=10).positions
+    found = rounded.query(codes=queries, k=10).positions
+    agree = np.array([len(np.intersect1d(a, b)) / 10 for a, b in zip(found, right, strict=True)])
+    assert rounded.recall_ < 1
+    assert abs(agree.mean() - rounded.recall_) < 4 * agree.std() * np.sqrt(1 / 50 + 1 / 500)
     plain = rounded.query(codes=queries, k=5)
     np.testing.assert_allclose(plain.distances, nearest(queries, rounded._store.at(slice(None)), 5, "sqeuclidean")[1])
 
@@ -316,14 +321,16 @@ def test_faiss_finds_what_the_exact_search_finds_and_says_how_often(kind: str, s
     pytest.importorskip("faiss", reason="FAISS is not installed; pip install 'isthmus[retrieval]'")
     codes, queries = normal(6000, 8), normal(300, 8, 1)
     index = ist.Index(codes=codes, backend=kind, **settings)
-    right = ist.Index(codes=codes, backend="exact", **settings).query(codes=queries)
+    full = {name: value for name, value in settings.items() if name != "store"}
+    right = ist.Index(codes=codes, backend="exact", **full).query(codes=queries)
     found = index.query(codes=queries)
     agree = [len(np.intersect1d(a, b)) / 10 for a, b in zip(found.positions, right.positions, strict=True)]
     standard_error = np.std(agree) / np.sqrt(300)
-    assert np.mean(agree) > 0.98
+    assert np.mean(agree) > (0.9 if settings.get("store") else 0.98)
     assert abs(np.mean(agree) - index.recall_) < 0.005 + 4 * standard_error
-    same = found.positions == right.positions
-    assert np.array_equal(found.distances[same], right.distances[same])  # both are measured directly
+    if "store" not in settings:  # both are measured directly
+        same = found.positions == right.positions
+        assert np.array_equal(found.distances[same], right.distances[same])
     index.save(tmp_path / "index")
     loaded = ist.Index.load(tmp_path / "index")
     assert (loaded.recall_, loaded.backend_) == (index.recall_, kind)

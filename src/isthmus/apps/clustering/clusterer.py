@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import persistence
@@ -22,6 +23,14 @@ from isthmus.apps.clustering.summary import Clustering, describe_groups
 from isthmus.errors import DataError, SettingError
 from isthmus.estimator import Autoencoder
 from isthmus.folder import to_saved
+
+
+def _knows_probabilities(clusterer: Clusterer) -> bool:
+    if clusterer.method == "mixture" or clusterer.refine:
+        return True
+    raise AttributeError(
+        f"method={clusterer.method!r} knows no probabilities of groups; use method='mixture' or refine=True."
+    )
 
 
 class Clusterer(ClusterMixin, BaseEstimator):
@@ -111,15 +120,13 @@ class Clusterer(ClusterMixin, BaseEstimator):
         check_is_fitted(self)
         return self._groups.predict(self.autoencoder_.transform(X))
 
+    @available_if(_knows_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return how probable each group is for each row of ``X``, (n, n_clusters_)."""
         check_is_fitted(self)
-        found = self._groups.probabilities(self.autoencoder_.transform(X))
-        if found is None:
-            raise SettingError(
-                f"method={self.method!r} knows no probabilities of groups; use method='mixture' or refine=True."
-            )
-        return found
+        codes = self.autoencoder_.transform(X)
+        found = self._groups.probabilities(codes)
+        return np.ones((len(codes), 1)) if found is None else found  # a single group was not refined
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a folder that holds the groups and the autoencoder; ``ist.load`` reads it. Labels of the fit stay behind."""

@@ -28,7 +28,8 @@ from isthmus.scores import codes_of, score, some_rows
 from isthmus.threads import threads_for
 from isthmus.training import gather, generator, one_cycle, seed_globals
 
-STEPS, FEWEST_EPOCHS, BATCH, RATE = 400, 5, 128, 1e-3
+STEPS, EPOCHS, BATCH, RATE = 400, (5, 60), 128, 1e-3
+"""About so many steps, within fewest and most epochs."""
 WEIGHT = 100.0
 """Of the divergence, beside a reconstruction that counts 1 at the start."""
 NEIGHBOURS, HOPS = 10, 3
@@ -66,7 +67,7 @@ def refine(
     error = map_rows(lambda batch: model.cells(batch).flatten(1).sum(1), rows, model, cells=cells, condition=told)
     error = max(float(error.mean()), 1e-12)
     optimizer = Adam(task.named_parameters())
-    epochs = max(FEWEST_EPOCHS, math.ceil(STEPS / math.ceil(len(rows) / BATCH)))
+    epochs = min(EPOCHS[1], max(EPOCHS[0], math.ceil(STEPS / math.ceil(len(rows) / BATCH))))
     with torch.random.fork_rng([]), threads_for(model, BATCH, passes=3):
         for epoch in range(epochs):
             targets = task.targets(_codes(model, rows, told), agree, hops)

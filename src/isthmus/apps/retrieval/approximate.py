@@ -136,9 +136,12 @@ class Approximate:
     def _recall(self, judges: np.ndarray, right: np.ndarray) -> float:
         queries, k = self.exact.store.at(judges), right.shape[1]
         found = ranked(self.exact.store, self.exact.metric, queries, self._candidates(queries, k), k).positions
-        return float(
-            np.mean([len(np.intersect1d(ours, theirs)) / k for ours, theirs in zip(found, right, strict=True)])
-        )
+        return recall_of(found, right)
+
+
+def recall_of(found: np.ndarray, right: np.ndarray) -> float:
+    """Return the mean share of the right positions (q, k) among those found."""
+    return float(np.mean([len(np.intersect1d(a, b)) / right.shape[1] for a, b in zip(found, right, strict=True)]))
 
 
 class OneThread:

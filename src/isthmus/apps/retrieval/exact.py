@@ -53,10 +53,9 @@ class Exact:
     """
 
     name = "exact"
-    recall = 1.0
 
     def __init__(self, store: Store, metric: Metric) -> None:
-        self.store, self.metric = store, metric
+        self.store, self.metric, self.recall = store, metric, 1.0
         self.refresh()
 
     def refresh(self) -> None:
@@ -123,10 +122,9 @@ class Hamming:
     """Exact search among codes of bits: the numbers of bits that differ, counted word by word."""
 
     name = "exact"
-    recall = 1.0
 
     def __init__(self, store: Bits) -> None:
-        self.store = store
+        self.store, self.recall = store, 1.0
 
     def refresh(self) -> None:
         """Nothing is learned of the codes."""

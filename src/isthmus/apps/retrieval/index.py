@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import persistence
-from isthmus.apps.retrieval.approximate import KINDS, Approximate, chosen
+from isthmus.apps.retrieval.approximate import JUDGES, KINDS, NEIGHBOURS, Approximate, chosen, recall_of
 from isthmus.apps.retrieval.exact import Exact, Found, Hamming
 from isthmus.apps.retrieval.metric import METRICS
 from isthmus.apps.retrieval.neighbours import Neighbours
@@ -52,7 +52,8 @@ class Index:
 
     Attributes
     ----------
-    recall_ : the share of the true ten nearest that a search finds, measured on rows the index had not seen; 1 if exact.
+    recall_ : the share of the true ten nearest that a search finds, measured on rows that an approximate index had not seen;
+        with "int8", on rows that are not counted as their own neighbours; 1 if exact.
     backend_, metric_ : what "auto" became.
 
     >>> import isthmus as ist, numpy as np
@@ -94,6 +95,8 @@ class Index:
         else:
             self._store = _stored(self._prepared(found), store, rerank)
             self._search = self._searcher(self.backend_)
+            if store == "int8":
+                self._search.recall = self._recall_after_rounding(Full(self._prepared(found)))
 
     def __len__(self) -> int:
         return len(self._search if self.backend_ == "lance" else self._store)
@@ -202,6 +205,7 @@ class Index:
         index._store = _from_arrays(config["store"], arrays, index.code_size)
         if index.backend_ == "exact":
             index._search = index._searcher("exact")
+            index._search.recall = config["recall"]
         else:
             exact = Exact(index._store, METRICS[index.metric_])
             index._search = Approximate.restored(index.backend_, arrays, config["effort"], config["recall"], exact)
@@ -256,6 +260,17 @@ class Index:
             return Hamming(self._store)
         metric = METRICS[self.metric_]
         return Exact(self._store, metric) if backend == "exact" else Approximate.build(backend, self._store, metric)
+
+    def _recall_after_rounding(self, full: Full) -> float:
+        """Return the share of the neighbours among float32 codes that are found, for some rows, themselves apart."""
+        k = min(NEIGHBOURS, len(full) - 1)
+        if k < 1:
+            return 1.0
+        own = np.sort(np.random.default_rng(0).permutation(len(full))[:JUDGES])
+        queries = full.at(own)
+        right = _others(Exact(full, METRICS[self.metric_]).search(queries, k + 1), own).positions
+        found = _others(self._search.search(queries, k + 1), own).positions
+        return recall_of(found, right)
 
     def _among(self, where: Any) -> Any:
         """Return what passes a filter: positions, or for LanceDB the condition itself; None for all."""
