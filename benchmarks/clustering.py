@@ -65,7 +65,7 @@ def ways(images: np.ndarray, latent: int, seed: int) -> dict[str, Callable[[], n
     def papers(kind: str) -> np.ndarray:
         X, model = images if kind == "conv" else flat, ae(kind)
         start = Centres.fit(model.transform(X), 10, seed)
-        refined, found = refine(model, X, start.centres, seed, hops=0)
+        refined, found = refine(model, X, start, seed, hops=0)
         return found.predict(refined.transform(X))
 
     return {

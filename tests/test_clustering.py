@@ -117,7 +117,8 @@ def test_targets_sharpen_assignments_as_printed(digits: np.ndarray, fitted: ist.
     np.testing.assert_allclose(task.assign(torch.from_numpy(codes).float()).detach().numpy(), q, rtol=1e-4, atol=1e-6)
     p = q**2 / q.sum(0)
     p /= p.sum(1, keepdims=True)
-    targets = task.targets(codes.astype(np.float32), None, 0)
+    np.testing.assert_allclose(task.soft(codes.astype(np.float32)), q, rtol=1e-4, atol=1e-6)
+    targets = task.targets(q, None, 0)
     np.testing.assert_allclose(targets.numpy(), p, rtol=1e-4, atol=1e-6)
     x, _ = fitted.codec_.encode(digits[:50]).take(slice(None))
     divergence = float(task.divergence(Batch(x), targets).detach())
@@ -126,7 +127,7 @@ def test_targets_sharpen_assignments_as_printed(digits: np.ndarray, fitted: ist.
     smooth = agree @ q
     p = smooth**2 / smooth.sum(0)
     np.testing.assert_allclose(
-        task.targets(codes.astype(np.float32), agree, 1).numpy(), p / p.sum(1, keepdims=True), rtol=1e-4, atol=1e-6
+        task.targets(q, agree, 1).numpy(), p / p.sum(1, keepdims=True), rtol=1e-4, atol=1e-6
     )
 
 
@@ -174,7 +175,7 @@ def test_refinement_raises_both_scores_of_the_digits_and_leaves_the_autoencoder_
 
 def test_a_refinement_that_weighs_nothing_only_goes_on_training(digits: np.ndarray, fitted: ist.Autoencoder) -> None:
     centres = fitted.transform(digits)[:3].astype(np.float64)
-    ae, found = refine(fitted, digits, centres, 0, weight=0.0)
+    ae, found = refine(fitted, digits, groups.Centres(centres), 0, weight=0.0)
     np.testing.assert_allclose(found.centres, centres, rtol=1e-6)
     assert ae.scores_["model"]["squared_error"] < fitted.scores_["model"]["squared_error"] * 1.05
 

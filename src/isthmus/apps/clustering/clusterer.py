@@ -95,7 +95,7 @@ class Clusterer(ClusterMixin, BaseEstimator):
             groups = method.fit(codes, k, seed)
             stability = None if k == 1 else stability_of(codes, partial(_fitted, method, k), seed)
         if self.refine and k > 1:
-            ae, groups = refine(ae, X, groups.centres, seed)
+            ae, groups = refine(ae, X, groups, seed)
             codes = ae.transform(X)
         self._groups, self.autoencoder_ = groups, ae
         self.labels_ = groups.predict(codes)

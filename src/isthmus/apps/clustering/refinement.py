@@ -15,7 +15,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from isthmus.apps.clustering.groups import Centres
+from isthmus.apps.clustering.groups import Centres, Groups
 from isthmus.apps.retrieval.index import Index
 from isthmus.data.rows import Rows
 from isthmus.engine import average
@@ -34,6 +34,8 @@ WEIGHT = 100.0
 """Of the divergence, beside a reconstruction that counts 1 at the start."""
 NEIGHBOURS, HOPS = 10, 3
 """Targets are averaged over so many neighbours (a row is one of its own), so many times."""
+FIRST = 0.5
+"""Share of the epochs whose targets follow from the start: centres that know no shapes would forget those of a mixture."""
 
 
 class Refined(NamedTuple):
@@ -44,33 +46,37 @@ class Refined(NamedTuple):
 
 
 def refine(
-    ae: Any, X: Any, centres: np.ndarray, seed: int, weight: float = WEIGHT, hops: int = HOPS
+    ae: Any, X: Any, start: Groups, seed: int, weight: float = WEIGHT, hops: int = HOPS
 ) -> Refined:
-    """Refine codes and centres (k, d) together (deep embedded clustering, Xie 2016; with the decoder kept, Guo 2017).
+    """Refine codes and the centres of ``start`` together (deep embedded clustering, Xie 2016; with the decoder kept, Guo 2017).
 
     q_ik = (1 + |z_i - c_k|^2 / s)^-1, divided by its sum over k, where s is the mean squared distance to the nearest centre
-    at the start: with the papers' s = 1 the result depends on the units of the code. Targets are made anew each epoch:
+    at the start: with the papers' s = 1 the result depends on the units of the code. Targets are
     p_ik = a_ik^2 / sum_i a_ik, divided by its sum over k, where a is q averaged over the ten nearest rows of each by the
-    codes of the start, three times over. Without that (``hops=0``, the papers' own) groups that the start has cut
-    through a dense region stay cut. The loss is the model's own, relative to its error at the start, plus
+    codes of the start, three times over. Without that (``hops=0``, as in the papers) groups that the start has cut
+    through a dense region stay cut. In the first half of the epochs q is that of the start (the probabilities of a mixture),
+    then it is made anew each epoch. The loss is the model's own, relative to its error at the start, plus
     ``weight`` * KL(p | q).
     """
     _refuse(ae.model_)
     ae = copy.deepcopy(ae)
     model, rows = ae.model_, ae.codec_.encode(X)
     told = ae._condition(X, None, len(rows))
-    before = _codes(model, rows, told)
+    before, centres = _codes(model, rows, told), start.centres
     spread = float(Centres(centres).squares(before).min(1).mean())
     task = _Assignment(model, centres, max(spread, 1e-12))
     agree = _neighbourhood(before, seed) if hops else None
     cells = cells_of(ae.codec_.layout.blocks)
     error = map_rows(lambda batch: model.cells(batch).flatten(1).sum(1), rows, model, cells=cells, condition=told)
     error = max(float(error.mean()), 1e-12)
+    known = start.probabilities(before)
+    first = task.soft(before) if known is None else known
     optimizer = Adam(task.named_parameters())
     epochs = min(EPOCHS[1], max(EPOCHS[0], math.ceil(STEPS / math.ceil(len(rows) / BATCH))))
     with torch.random.fork_rng([]), threads_for(model, BATCH, passes=3):
         for epoch in range(epochs):
-            targets = task.targets(_codes(model, rows, told), agree, hops)
+            known = first if epoch < FIRST * epochs else task.soft(_codes(model, rows, told))
+            targets = task.targets(known, agree, hops)
             rng = generator(seed, epoch, model)
             seed_globals(rng.initial_seed(), rng.device)
             model.train()
@@ -94,13 +100,16 @@ class _Assignment(nn.Module):
         self.model, self.scale = model, scale
         self.centres = nn.Parameter(torch.from_numpy(centres).to(next(model.parameters())))
 
-    def targets(self, codes: np.ndarray, agree: csr_matrix | None, hops: int) -> Tensor:
-        """Return p (n, k) for codes (n, d)."""
+    def soft(self, codes: np.ndarray) -> np.ndarray:
+        """Return q (n, k) for codes (n, d)."""
         with torch.no_grad():
-            q = self.assign(torch.from_numpy(codes).to(self.centres)).cpu().double().numpy()
+            return self.assign(torch.from_numpy(codes).to(self.centres)).cpu().double().numpy()
+
+    def targets(self, q: np.ndarray, agree: csr_matrix | None, hops: int) -> Tensor:
+        """Return p (n, k) for q (n, k)."""
         for _ in range(hops):
             q = agree @ q
-        p = np.square(q) / q.sum(0)
+        p = np.square(q) / np.maximum(q.sum(0), 1e-12)
         return torch.from_numpy(p / p.sum(1, keepdims=True)).to(self.centres)
 
     def assign(self, z: Tensor) -> Tensor:
