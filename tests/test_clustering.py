@@ -36,7 +36,7 @@ def expected_failures(estimator: ist.Clusterer) -> dict[str, str]:
 @parametrize_with_checks(
     [
         ist.Clusterer(autoencoder=ist.Autoencoder(max_epochs=3, verbose=False)),
-        ist.Clusterer(method="mixture", autoencoder=ist.Autoencoder(max_epochs=3, verbose=False)),
+        ist.Clusterer(2, "mixture", autoencoder=ist.Autoencoder(max_epochs=3, verbose=False)),
     ],
     expected_failed_checks=expected_failures,
 )
