@@ -114,7 +114,10 @@ def known_counts() -> dict[str, tuple[object, int]]:
         "penguins, numbers only": (penguins.iloc[:, 1:5], 3),
     }
     for k, d, spread in ((5, 10, 1.5), (8, 2, 0.8), (12, 20, 2.0)):
-        found[f"{k} blobs in {d} dimensions"] = (make_blobs(1000, d, centers=k, cluster_std=spread, random_state=0)[0], k)
+        found[f"{k} blobs in {d} dimensions"] = (
+            make_blobs(1000, d, centers=k, cluster_std=spread, random_state=0)[0],
+            k,
+        )
     found["one blob"] = (np.random.default_rng(0).normal(size=(500, 8)), 1)
     return found
 
@@ -129,8 +132,8 @@ def count() -> None:
         tried = range(2, MOST + 1)
         silhouette = {q: silhouette_score(codes, Centres.fit(codes, q, 0).predict(codes)) for q in tried}
         stable = {q: stability_of(codes, lambda z, seed, q=q: Centres.fit(z, q, seed), 0) for q in tried}
-        best = min(bic, key=bic.__getitem__)
-        print(f"| {name} | {k} | {best} | {max(silhouette, key=silhouette.__getitem__)} | {max(stable, key=stable.__getitem__)} |", flush=True)
+        said = (min(bic, key=bic.__getitem__), *(max(each, key=each.__getitem__) for each in (silhouette, stable)))
+        print(f"| {name} | {k} | {' | '.join(map(str, said))} |", flush=True)
 
 
 def main() -> None:

@@ -44,7 +44,9 @@ def codes_of_fashion(rows: int, queries: int, latent: int) -> tuple[np.ndarray, 
     ae.fit(images[:10_000].reshape(-1, 784).astype(np.float32))
     moved = [images, *(np.roll(images, step, axis) for axis in (1, 2) for step in (1, -1))]
     several = np.concatenate(moved[: -(-rows // len(images))])[:rows]
-    encode = [ae.transform(some.reshape(-1, 784).astype(np.float32)) for some in (several, datasets.fashion_images("t10k"))]
+    encode = [
+        ae.transform(some.reshape(-1, 784).astype(np.float32)) for some in (several, datasets.fashion_images("t10k"))
+    ]
     return encode[0], encode[1][:queries]
 
 
@@ -68,7 +70,8 @@ def compare(codes: np.ndarray, queries: np.ndarray) -> None:
     brute, build = timed(lambda: NearestNeighbors(n_neighbors=K, algorithm="brute").fit(codes))
     right, spent = timed(lambda: brute.kneighbors(queries, return_distance=False))
     single = timed(lambda: [brute.kneighbors(queries[i : i + 1]) for i in range(50)])[1] / 50
-    print(f"| scikit-learn, brute | {build:.2f} | {len(queries) / spent:,.0f} | {1 / single:,.0f} | 1 | | {codes.nbytes / 2**20:.1f} |")
+    held = codes.nbytes / 2**20
+    print(f"| scikit-learn, brute | {build:.2f} | {len(queries) / spent:,.0f} | {1 / single:,.0f} | 1 | | {held:.1f} |")
     for name, settings in BACKENDS:
         if settings["backend"] != "exact" and not approximate.is_installed():
             continue
@@ -76,8 +79,8 @@ def compare(codes: np.ndarray, queries: np.ndarray) -> None:
         found, spent = timed(lambda index=index: index.query(codes=queries, k=K))
         single = timed(lambda index=index: [index.query(codes=queries[i : i + 1], k=K) for i in range(50)])[1] / 50
         print(
-            f"| {name} | {build:.2f} | {len(queries) / spent:,.0f} | {1 / single:,.0f} | {recall(found.positions, right):.4f} | "
-            f"{index.recall_:.4f} | {index._store.nbytes / 2**20:.1f} |",
+            f"| {name} | {build:.2f} | {len(queries) / spent:,.0f} | {1 / single:,.0f} | "
+            f"{recall(found.positions, right):.4f} | {index.recall_:.4f} | {index._store.nbytes / 2**20:.1f} |",
             flush=True,
         )
 
@@ -120,7 +123,10 @@ def main() -> None:
             continue
         done = subprocess.run([sys.executable, __file__, "--only", name], capture_output=True, text=True, check=True)
         found = json.loads(done.stdout)
-        print(f"| {name} | {found['build']:.1f} | {found['rate']:,.0f} | {found['recall']:.4f} | {found['peak']:.2f} |", flush=True)
+        print(
+            f"| {name} | {found['build']:.1f} | {found['rate']:,.0f} | {found['recall']:.4f} | {found['peak']:.2f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

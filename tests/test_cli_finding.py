@@ -20,7 +20,12 @@ def shop(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     kind = np.repeat([0, 1], 60)
     df = pd.DataFrame(
-        {"size": 10.0 * kind + rng.normal(size=120), "weight": 5.0 * kind + rng.normal(size=120), "age": 3.0 * kind + rng.normal(size=120), "name": [f"n{i}" for i in range(120)]}
+        {
+            "size": 10.0 * kind + rng.normal(size=120),
+            "weight": 5.0 * kind + rng.normal(size=120),
+            "age": 3.0 * kind + rng.normal(size=120),
+            "name": [f"n{i}" for i in range(120)],
+        }
     )
     df.to_csv(tmp_path / "shop.csv", index=False)
     ae = ist.Autoencoder(latent_dim=2, max_epochs=3, random_state=0, verbose=False).fit(df[["size", "weight", "age"]])
@@ -45,7 +50,10 @@ def test_rows_are_looked_up_by_number_and_by_file(shop: Path, capsys: pytest.Cap
     assert near.name.tolist() == [f"n{i}" for i in near.position]
     df.iloc[[5]].to_csv(shop / "one.csv", index=False)
     # the index is kept: DATA need not be given again
-    assert run("search", "-m", shop / "model", "-o", out, "-k", 1, "--index", index, "--query", shop / "one.csv") == Exit.OK
+    assert (
+        run("search", "-m", shop / "model", "-o", out, "-k", 1, "--index", index, "--query", shop / "one.csv")
+        == Exit.OK
+    )
     assert pd.read_csv(out).position.tolist() == [5]
     assert "The 1 nearest of 120 rows for 1 queries" in capsys.readouterr().out
     assert run(*search, "--query", shop / "one.csv") == Exit.OK
@@ -58,7 +66,9 @@ def test_an_index_of_other_rows_or_of_another_model_is_refused(shop: Path, capsy
     df.iloc[:50].to_csv(shop / "other.csv", index=False)
     assert run("search", shop / "other.csv", *words, "--index", shop / "index") == Exit.MODEL
     assert "an index of other rows" in capsys.readouterr().err
-    ist.Autoencoder(latent_dim=2, max_epochs=3, random_state=1, verbose=False).fit(df[["size", "weight", "age"]]).save(shop / "model")
+    ist.Autoencoder(latent_dim=2, max_epochs=3, random_state=1, verbose=False).fit(df[["size", "weight", "age"]]).save(
+        shop / "model"
+    )
     assert run("search", *words, "--index", shop / "index") == Exit.MODEL
     assert "another model" in capsys.readouterr().err
     assert run("search", *words) == Exit.DATA

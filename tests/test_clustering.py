@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import isthmus as ist
 from isthmus.apps.clustering import choice, groups
 from isthmus.apps.clustering.refinement import _Assignment, _neighbourhood, refine
-from isthmus.errors import DataError, IsthmusError, SettingError
+from isthmus.errors import DataError, IsthmusError
 from isthmus.parts.step import Batch
 
 QUICK = {"max_epochs": 3, "random_state": 0, "verbose": False}
@@ -97,7 +97,7 @@ def test_auto_finds_how_many_separate_groups_there_are(k: int) -> None:
 def test_long_codes_are_seen_through_their_principal_components(blobs) -> None:
     codes = blobs[0]
     seen = choice.leading(codes, 2)
-    _, spread, directions = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
+    _, _, directions = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
     np.testing.assert_allclose(np.abs(seen), np.abs((codes - codes.mean(0)) @ directions[:2].T), atol=1e-8)
 
 
@@ -126,9 +126,7 @@ def test_targets_sharpen_assignments_as_printed(digits: np.ndarray, fitted: ist.
     agree = _neighbourhood(codes.astype(np.float32), 0)
     smooth = agree @ q
     p = smooth**2 / smooth.sum(0)
-    np.testing.assert_allclose(
-        task.targets(q, agree, 1).numpy(), p / p.sum(1, keepdims=True), rtol=1e-4, atol=1e-6
-    )
+    np.testing.assert_allclose(task.targets(q, agree, 1).numpy(), p / p.sum(1, keepdims=True), rtol=1e-4, atol=1e-6)
 
 
 def test_a_neighbourhood_is_a_row_and_its_nine_nearest(digits: np.ndarray) -> None:
@@ -193,7 +191,9 @@ def test_predict_gives_rows_of_the_fit_what_they_got_there(blobs) -> None:
             assert not hasattr(clusterer, "predict_proba")
 
 
-@pytest.mark.parametrize("settings", [{}, {"method": "mixture"}, {"method": "hdbscan"}, {"n_clusters": 3, "refine": True}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"method": "mixture"}, {"method": "hdbscan"}, {"n_clusters": 3, "refine": True}]
+)
 def test_a_saved_clusterer_tells_the_same_groups(settings: dict, blobs, tmp_path: Path) -> None:
     X, _ = blobs
     clusterer = ist.Clusterer(autoencoder=ist.Autoencoder(latent_dim=3, **QUICK), random_state=0, **settings).fit(X)
@@ -227,7 +227,9 @@ def test_groups_of_a_table_are_told_apart_by_its_columns() -> None:
         }
     )
     df.loc[:9, "height"] = np.nan
-    clusterer = ist.Clusterer(2, autoencoder=ist.Autoencoder(latent_dim=2, **QUICK | {"max_epochs": 40}), random_state=0).fit(df)
+    clusterer = ist.Clusterer(
+        2, autoencoder=ist.Autoencoder(latent_dim=2, **QUICK | {"max_epochs": 40}), random_state=0
+    ).fit(df)
     tall = clusterer.clustering_.clusters[clusterer.labels_[-1]]
     inside = clusterer.labels_ == tall.label
     assert (tall.size, tall.share) == (inside.sum(), inside.mean())
@@ -262,11 +264,11 @@ def test_images_and_series_have_groups_too(digits: np.ndarray) -> None:
 
 
 def test_global_generators_are_left_alone(blobs) -> None:
-    np.random.seed(1)  # noqa: NPY002 - the one that must not move
+    np.random.seed(1)
     torch.manual_seed(1)
-    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()
     ist.Clusterer(3, autoencoder=ist.Autoencoder(latent_dim=2, max_epochs=2, verbose=False), refine=True).fit(blobs[0])
-    assert np.array_equal(before[0], np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(before[0], np.random.get_state()[1])
     assert torch.equal(before[1], torch.get_rng_state())
 
 

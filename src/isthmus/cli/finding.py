@@ -10,8 +10,7 @@ import typer
 from isthmus.cli.options import Data, Json, Out, RandomState
 from isthmus.cli.options import Model as GivenModel
 from isthmus.cli.printing import blank, print_facts, print_json, print_text
-from isthmus.cli.reading import read_like, read_training
-from isthmus.cli.settings import choose
+from isthmus.cli.reading import Reading, read_like, read_training
 from isthmus.errors import DataError, ModelFileError
 
 if TYPE_CHECKING:
@@ -24,7 +23,8 @@ _MOST_SHOWN = 12
 def search(
     model: GivenModel,
     query: Annotated[
-        str, typer.Option(metavar="ROWS|FILE", help="Rows of DATA by number, such as 0,5,7, or a file of rows to look up.")
+        str,
+        typer.Option(metavar="ROWS|FILE", help="Rows of DATA by number, such as 0,5,7, or a file of rows to look up."),
     ],
     out: Out,
     data: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="The rows to search among.")] = None,
@@ -93,15 +93,16 @@ def cluster(
     if out.exists() and data.exists() and out.samefile(data):
         raise DataError(f"{str(out)!r} is the input; give -o another name.")
     files.check_writable(out, "table")
+    n_clusters = int(k) if k.isdecimal() else k
     if model is None:
-        (X, reading), ae = read_training(data, choose(None, {}, []).reading), None
+        X, reading = read_training(data, Reading())
         table = X if hasattr(X, "column_names") else None
+        clusterer = Clusterer(n_clusters, method, None, refine, random_state).fit(X)
+        clusterer.autoencoder_.reading_ = reading.to_json()
     else:
         ae = load(model)
         X, table = read_like(data, ae)
-    clusterer = Clusterer(int(k) if k.isdecimal() else k, method, ae, refine, random_state).fit(X)
-    if model is None:
-        clusterer.autoencoder_.reading_ = reading.to_json()
+        clusterer = Clusterer(n_clusters, method, ae, refine, random_state).fit(X)
     found = clusterer.clustering_
     files.write(_with_groups(table, X, clusterer), out)
     if save is not None:
@@ -167,7 +168,9 @@ def _with_groups(table: Any, X: Any, clusterer: Any) -> Any:
     import pyarrow as pa
 
     known = _known(table, X)
-    columns = dict(known) if isinstance(known, dict) else {} if known is None else {n: known[n] for n in known.column_names}
+    columns = (
+        dict(known) if isinstance(known, dict) else {} if known is None else {n: known[n] for n in known.column_names}
+    )
     name = "cluster" if "cluster" not in columns else "cluster_"
     columns[name] = pa.array(clusterer.labels_)
     if clusterer.probabilities_ is not None:

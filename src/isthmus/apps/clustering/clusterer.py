@@ -136,9 +136,13 @@ class Clusterer(ClusterMixin, BaseEstimator):
             "n_features_in": self.n_features_in_,
         }
         card = (
-            f"# An Isthmus clusterer\n\n{' '.join(self.clustering_.sentences())}\n\n```python\nimport isthmus as ist\n"
-            'ist.load("this folder").predict(X)\n```\n'
-        ) if hasattr(self, "clustering_") else "# An Isthmus clusterer\n"
+            (
+                f"# An Isthmus clusterer\n\n{' '.join(self.clustering_.sentences())}\n\n```python\nimport isthmus as ist\n"
+                'ist.load("this folder").predict(X)\n```\n'
+            )
+            if hasattr(self, "clustering_")
+            else "# An Isthmus clusterer\n"
+        )
         inside = {"autoencoder": to_saved(self.autoencoder_)}
         facts = self.clustering_.to_dict() if hasattr(self, "clustering_") else {}
         saved = persistence.Saved("clusterer", config, {}, {}, self._groups.arrays(), facts, card=card, inside=inside)
@@ -153,9 +157,11 @@ class Clusterer(ClusterMixin, BaseEstimator):
         if self.method == "hdbscan" and is_number:
             raise SettingError("method='hdbscan' finds the number of groups itself; leave out n_clusters.")
         if self.method == "hdbscan" and self.refine:
-            raise SettingError("refine=True needs centres, which method='hdbscan' has none of; use 'kmeans' or 'mixture'.")
+            raise SettingError(
+                "refine=True needs centres, which method='hdbscan' has none of; use 'kmeans' or 'mixture'."
+            )
 
-    def _fitted_autoencoder(self, X: Any, seed: int) -> Autoencoder:
+    def _fitted_autoencoder(self, X: Any, seed: int) -> Any:
         given = self.autoencoder
         given = given.estimator if isinstance(given, FrozenEstimator) else given
         if given is None:
@@ -164,13 +170,15 @@ class Clusterer(ClusterMixin, BaseEstimator):
             raise SettingError(f"autoencoder={given!r} is no Autoencoder; leave it out, or give one.")
         if hasattr(given, "model_"):
             return given
-        fresh = clone(given)
+        fresh: Any = clone(given)
         return (fresh.set_params(random_state=seed) if fresh.random_state is None else fresh).fit(X)
 
     def _number(self, codes: np.ndarray, seed: int) -> tuple[int, dict[int, float]]:
         """Return how many groups to look for; 0 where the method finds out."""
         if len(codes) < 2:
-            raise DataError(f"There is {len(codes)} row (n_samples = {len(codes)}), but groups need at least 2 samples.")
+            raise DataError(
+                f"There is {len(codes)} row (n_samples = {len(codes)}), but groups need at least 2 samples."
+            )
         different = len(np.unique(codes, axis=0))
         if different == 1:
             raise DataError(f"All {len(codes)} rows have the same code, so there is nothing to tell apart.")
@@ -181,7 +189,9 @@ class Clusterer(ClusterMixin, BaseEstimator):
             return min(bic, key=bic.__getitem__), bic
         k = int(self.n_clusters)
         if k > different:
-            what = f"{len(codes)} rows" if different == len(codes) else f"{different} different codes of {len(codes)} rows"
+            what = (
+                f"{len(codes)} rows" if different == len(codes) else f"{different} different codes of {len(codes)} rows"
+            )
             raise SettingError(f"n_clusters={k} is more than the {what}; use at most {different}.")
         return k, {}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.special import softmax
 from scipy.spatial.distance import cdist
+from scipy.special import softmax
 
 from isthmus.chunks import chunks
 
@@ -49,7 +49,8 @@ class Centres:
     def fit(cls, codes: np.ndarray, k: int, seed: int) -> Centres:
         from sklearn.cluster import KMeans
 
-        return cls(KMeans(k, n_init=STARTS, random_state=seed).fit(codes).cluster_centers_)
+        starts: Any = STARTS  # typed by its default, which is "auto"
+        return cls(KMeans(k, n_init=starts, random_state=seed).fit(codes).cluster_centers_)
 
     def predict(self, codes: np.ndarray) -> np.ndarray:
         return self.squares(codes).argmin(1)
@@ -118,7 +119,8 @@ class Density:
     def fit(cls, codes: np.ndarray, k: int, seed: int) -> Density:
         from sklearn.cluster import HDBSCAN
 
-        fitted = HDBSCAN(min_cluster_size=max(5, len(codes) // 100), copy=True).fit(codes)
+        own: Any = True  # typed by its default, which is "warn"
+        fitted = HDBSCAN(min_cluster_size=max(5, len(codes) // 100), copy=own).fit(codes)
         return cls(codes, fitted.labels_, fitted.probabilities_)
 
     def predict(self, codes: np.ndarray) -> np.ndarray:

@@ -45,9 +45,7 @@ class Refined(NamedTuple):
     groups: Centres
 
 
-def refine(
-    ae: Any, X: Any, start: Groups, seed: int, weight: float = WEIGHT, hops: int = HOPS
-) -> Refined:
+def refine(ae: Any, X: Any, start: Groups, seed: int, weight: float = WEIGHT, hops: int = HOPS) -> Refined:
     """Refine codes and the centres of ``start`` together (deep embedded clustering, Xie 2016; with the decoder kept, Guo 2017).
 
     q_ik = (1 + |z_i - c_k|^2 / s)^-1, divided by its sum over k, where s is the mean squared distance to the nearest centre
@@ -80,7 +78,9 @@ def refine(
             rng = generator(seed, epoch, model)
             seed_globals(rng.initial_seed(), rng.device)
             model.train()
-            batches = torch.randperm(len(rows), generator=torch.Generator().manual_seed(rng.initial_seed())).split(BATCH)
+            batches = torch.randperm(len(rows), generator=torch.Generator().manual_seed(rng.initial_seed())).split(
+                BATCH
+            )
             for step, index in enumerate(batches):
                 batch = gather(rows, index, None, cells, model, told)
                 loss = average(model.terms(batch, rng, 1.0), None)["loss"] / error

@@ -95,7 +95,9 @@ class Clustering:
         n, count = len(self.labels), len(self.clusters)
         said = [f"{n:,} rows fall into {count} group{'s' if count != 1 else ''} ({self.method} on the codes)."]
         if self.bic:
-            said.append(f"The number is where the Bayesian information criterion of a mixture of 1 to {max(self.bic)} is least.")
+            said.append(
+                f"The number is where the Bayesian information criterion of a mixture of 1 to {max(self.bic)} is least."
+            )
         if count == 1 and self.bic:
             said.append("One normal distribution describes the codes best: there are no groups to tell apart.")
         if (self.labels < 0).any():
@@ -111,7 +113,13 @@ class Clustering:
     def section(self) -> Section:
         """Return a section of the report."""
         rows = [
-            (c.label, c.size, percent(c.share), ", ".join(map(str, c.exemplars[:3])), "; ".join(map(describe, c.distinctions)))
+            (
+                c.label,
+                c.size,
+                percent(c.share),
+                ", ".join(map(str, c.exemplars[:3])),
+                "; ".join(map(describe, c.distinctions)),
+            )
             for c in self.clusters
         ]
         table = Table("The groups", ("group", "rows", "share", "typical rows", "set apart by"), rows)
