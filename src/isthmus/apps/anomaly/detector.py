@@ -35,11 +35,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     ----------
     autoencoder : None, or an autoencoder, fitted or not, whose residuals and codes are to judge the rows. The rows ``fit``
         is given then calibrate it; of those a fitted one has learned from, the ones it held out.
-    threshold : where ``predict`` cuts, fixed at fit: "fdr" (at most a share ``fdr`` of the flagged training rows is flagged
-        wrongly; where none stands out, "alpha"), "alpha" (a share ``alpha`` of normal rows is flagged), "contamination" (that
-        share of the training rows is flagged), or an anomaly score.
+    threshold : where ``predict`` cuts, fixed at fit: "alpha" (a share ``alpha`` of rows like those of the calibration is
+        flagged), "contamination" (that share of the training rows is flagged), an anomaly score, or "fdr" (at most a share
+        ``fdr`` of what is flagged is flagged wrongly). The training rows alone cannot show which share of them is odd, so that
+        at fit "fdr" is "alpha"; it is itself in ``recalibrate(X, batch)`` and, batch by batch, in ``detect``.
     fdr, alpha, contamination : what these rules ask for.
-    novelty : are all training rows normal? Then none is set aside, neither in learning nor in calibration.
+    novelty : are all training rows normal? Then none is set aside in learning. If some are odd all the same, or ``novelty``
+        is False and some are, p-values are too large, never too small, until clean rows ``recalibrate`` them.
     random_state : the seed; numpy's and torch's own generators are never touched.
 
     Attributes
@@ -93,18 +95,21 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 f"autoencoder={self.autoencoder!r} must be an isthmus Autoencoder, fitted or not, or None."
             )
         self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
-        check_scores(scores)
-        return self._calibrate(scores, "plain" if self.novelty else "robust")
+        return self._calibrate(scores, None)
 
-    def recalibrate(self, X: Any, novelty: bool | None = None) -> Self:
-        """Fix the threshold anew on rows that were not trained on, without training; ``novelty``: are all of them normal?"""
-        scores = self.anomaly_score(X)
-        check_scores(scores)
-        return self._calibrate(scores, "plain" if (self.novelty if novelty is None else novelty) else "robust")
+    def recalibrate(self, X: Any, batch: Any = None) -> Self:
+        """Fix p-values and threshold anew on normal rows ``X`` that were not trained on, without training.
 
-    def _calibrate(self, scores: np.ndarray, null: Any) -> Self:
-        self.calibration_ = Calibration(scores, null)
-        self.cut_: Cut = decide(self.calibration_, self.threshold, self.fdr, self.alpha, self.contamination)
+        ``batch``: unlabelled rows such as will be judged; they tell threshold="fdr" how many anomalies to expect, and
+        threshold="contamination" where they lie.
+        """
+        return self._calibrate(self.anomaly_score(X), None if batch is None else self.anomaly_score(batch))
+
+    def _calibrate(self, scores: np.ndarray, batch: np.ndarray | None) -> Self:
+        check_scores(scores)
+        calibration = Calibration(scores)
+        self.cut_: Cut = decide(calibration, self.threshold, self.fdr, self.alpha, self.contamination, batch)
+        self.calibration_, self.batch_ = calibration, None if batch is None else np.sort(batch)
         self.threshold_, self.offset_ = self.cut_.score, -self.cut_.score
         return self
 
@@ -141,7 +146,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def operating_curve_(self) -> OperatingCurve:
         """What every cut would cost and flag."""
         check_is_fitted(self)
-        return OperatingCurve.of(self.calibration_, self.cut_)
+        return OperatingCurve.of(self.calibration_, self.cut_, self.batch_)
 
     def _rows(self, X: Any) -> Rows:
         check_is_fitted(self)

@@ -29,6 +29,7 @@ def to_saved(detector: Any) -> persistence.Saved:
     params = {name: value for name, value in detector.get_params(deep=False).items() if name != "autoencoder"}
     params["random_state"] = int(seed) if isinstance(seed, Integral) else None
     arrays: dict[str, np.ndarray] = {"calibration": detector.calibration_.scores}
+    arrays |= {} if detector.batch_ is None else {"batch": detector.batch_}
     members = judge.heads["residual"].members if "residual" in judge.heads else []
     for name, head in judge.heads.items():
         tail = judge.tails[name]
@@ -44,7 +45,6 @@ def to_saved(detector: Any) -> persistence.Saved:
         "is_given": detector.autoencoder is not None,
         "heads": list(judge.heads),
         "members": len(members),
-        "null": detector.calibration_.null,
         "n_features_in": detector.n_features_in_,
         "feature_names_in": list(map(str, getattr(detector, "feature_names_in_", []))) or None,
         "reading": detector.reading_,
@@ -83,7 +83,7 @@ def restore(detector: Any, saved: persistence.Saved) -> None:
     detector.n_features_in_, detector.reading_ = config["n_features_in"], config["reading"]
     if config["feature_names_in"]:
         detector.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
-    detector.calibration_ = Calibration(arrays["calibration"], config["null"])
+    detector.calibration_, detector.batch_ = Calibration(arrays["calibration"]), arrays.get("batch")
     detector.cut_ = Cut(**saved.metrics["cut"])
     detector.threshold_, detector.offset_ = detector.cut_.score, -detector.cut_.score
 
