@@ -43,13 +43,19 @@ class Reading(NamedTuple):
 
 def read_training(path: Path, reading: Reading) -> tuple[Any, Reading]:
     """Read a file to train on; return what is in it, and the reading with the names of its columns."""
+    X, _, reading = read_whole(path, reading)
+    return X, reading
+
+
+def read_whole(path: Path, reading: Reading) -> tuple[Any, Any, Reading]:
+    """Read a file to train on; return what to learn from, all columns of the file if it has any, and the reading."""
     from isthmus.data import files
 
     X = files.read(path, gaps=reading.gaps, header=reading.header)
     if not hasattr(X, "column_names"):
         if reading.columns or reading.drop:
             raise DataError(f"{str(path)!r} has no named columns to choose from; leave out --columns and --drop.")
-        return _as_series(X, reading), reading
+        return _as_series(X, reading), None, reading
     reading = reading._replace(names=tuple(X.column_names))
     for name in (*reading.columns, *reading.drop):
         if name not in reading.names:
@@ -57,7 +63,7 @@ def read_training(path: Path, reading: Reading) -> tuple[Any, Reading]:
     wanted = [name for name in reading.columns or reading.names if name not in reading.drop]
     if not wanted:
         raise DataError("--columns and --drop leave no column to learn from; drop fewer.")
-    return _as_series(X.select(wanted), reading), reading
+    return _as_series(X.select(wanted), reading), X, reading
 
 
 def read_like(path: Path, ae: Autoencoder) -> tuple[Any, Any]:

@@ -1,0 +1,140 @@
+"""The page of a detector: what it found in rows, what every cut would cost, and what it has learned from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from isthmus.apps.anomaly.decisions import OperatingCurve
+from isthmus.apps.anomaly.findings import WORST, Findings, taken
+from isthmus.apps.displays import OperatingCurveDisplay, ScoreHistogramDisplay, picture
+from isthmus.apps.page import Page
+from isthmus.apps.section import Figure, Picture, Section, Table
+from isthmus.apps.words import percent
+
+RATES = (0.001, 0.01, 0.05, 0.1)
+"""The false-alarm rates whose cuts are tabled."""
+MOST_PICTURES = 8
+HEADS = {
+    "residual": "what autoencoders cannot rebuild",
+    "distance": "how far the nearest rows of small samples are",
+    "rarity": "how rare the value of each column is",
+    "code": "how far the code is from other codes",
+}
+
+
+def page_of(detector: Any, findings: Findings | None = None, X: Any = None) -> Page:
+    """Return the page of a detector and, where there are any, of its findings in ``X``."""
+    about = (cost_section(detector, findings), detector_section(detector))
+    if findings is None:
+        return Page(f"An anomaly detector for {size_words(detector)}", " ".join(about[1].sentences), about)
+    title = f"{findings.flagged:,} of {findings.count(len(findings.scores))} flagged"
+    return Page(title, " ".join([*findings.sentences, _oddest(findings)]), (findings_section(findings, detector, X), *about))
+
+
+def findings_section(findings: Findings, detector: Any = None, X: Any = None) -> Section:
+    """Return the scores and the oddest rows with their reasons; pictures of them, where ``X`` holds images."""
+    figure = Figure(
+        ScoreHistogramDisplay(findings.scores, findings.cut.score, findings.noun),
+        "anomaly_scores",
+        "histogram of the anomaly scores, with the score above which rows are flagged",
+    )
+    images = X is not None and detector.codec_.kind == "images"
+    rows = [_line(findings, int(place)) for place in findings.order[:WORST]]
+    header = (findings.noun, "score", "p-value", "", "why")
+    return Section(
+        "What stands out",
+        ("The further right, the odder; counts are on a logarithmic scale where one bar dwarfs the others.",),
+        () if images else (Table(f"The oddest {findings.noun}s, and why", header, rows),),
+        (figure,),
+        _pictures(findings, detector, X) if images else (),
+        findings.to_dict(),
+    )
+
+
+def cost_section(detector: Any, findings: Findings | None = None) -> Section:
+    """Return what every cut would cost."""
+    calibration = detector.calibration_
+    cut = detector.cut_ if findings is None else findings.cut
+    curve = OperatingCurve.of(calibration, cut)
+    rows = []
+    for rate in (rate for rate in RATES if rate >= calibration.smallest_p):
+        score = calibration.score_at(rate)
+        here = () if findings is None else (int((findings.scores > score).sum()),)
+        rows.append((percent(rate), score, *here))
+    header = ("normal rows flagged, at most", "score above", *(() if findings is None else ("flagged here",)))
+    return Section(
+        "Where to cut",
+        (
+            f"The cut in use is a score of {cut.score:.4g}; of normal rows, {percent(cut.false_alarm_rate)} are expected above it."
+            if np.isfinite(cut.score)
+            else "No cut is in use: nothing is flagged.",
+            "A stricter cut flags fewer normal rows, and misses more odd ones.",
+        ),
+        (Table("", header, rows),) if rows else (),
+        (Figure(OperatingCurveDisplay(curve), "operating_curve", "share of rows flagged for every cut"),),
+        facts={"curve": curve.to_dict()},
+    )
+
+
+def detector_section(detector: Any) -> Section:
+    """Return what the detector has learned from, how, and how far its word can be trusted."""
+    calibration, heads = detector.calibration_, detector.judge_.heads
+    said = [
+        f"It judges {size_words(detector)} by {_listed([HEADS.get(name, name) for name in heads])}.",
+        detector.cut_.sentence,
+        f"{len(calibration.scores):,} rows calibrate its p-values, the smallest of which is {calibration.smallest_p:.2g}.",
+    ]
+    shown = ("threshold", "fdr", "alpha", "contamination", "novelty", "random_state")
+    settings = [(name, repr(getattr(detector, name))) for name in shown]
+    notes = list(detector.codec_.notes)
+    tables = [Table("Settings", ("setting", "value"), settings)]
+    if notes:
+        tables.append(Table("What was done to the data", ("",), [(note,) for note in notes]))
+    columns = detector.codec_.feature_names or []
+    facts = {"columns": columns, "notes": notes, "cut": detector.cut_.to_dict(), "heads": list(heads)}
+    return Section("The detector", tuple(said), tuple(tables), facts=facts)
+
+
+def size_words(detector: Any) -> str:
+    """Say what one sample is."""
+    codec = detector.codec_
+    shape = codec.layout.shape
+    if codec.kind == "images":
+        return f"images of {shape[1]} × {shape[2]} pixels{f', {shape[0]} channels' if shape[0] > 1 else ''}"
+    if codec.kind == "series":
+        return f"windows of {shape[0]} points{f' × {shape[1]} channels' if shape[1] > 1 else ''}"
+    if codec.kind == "volumes":
+        return f"volumes of {' × '.join(map(str, shape))} numbers"
+    columns = len(codec.feature_names or []) or codec.layout.size
+    return f"rows of {columns} column{'' if columns == 1 else 's'}"
+
+
+def _oddest(findings: Findings) -> str:
+    place = int(findings.order[0])
+    reasons = findings.reasons.get(place, ())
+    why = f": {reasons[0]}" if reasons and not findings.names else ""
+    return f"The oddest is {findings.label(place)}{why}."
+
+
+def _line(findings: Findings, place: int) -> tuple[Any, ...]:
+    why = "; ".join(map(str, findings.reasons.get(place, ())))
+    flag = "flagged" if findings.flags[place] else ""
+    label = findings.label(place).removeprefix(f"{findings.noun} ")
+    return label, f"{findings.scores[place]:.3g}", f"{findings.p_values[place]:.2g}", flag, why
+
+
+def _pictures(findings: Findings, detector: Any, X: Any) -> tuple[Picture, ...]:
+    order = findings.order[:MOST_PICTURES]
+    x, _ = detector.codec_.encode(taken(detector, X, order)).take(slice(None))
+    pixels = detector.codec_.scaling.decode(x.numpy(), detector.codec_.dtype)  # (n, c, h, w)
+    unit = pixels / 255 if pixels.dtype == np.uint8 else pixels
+    return tuple(
+        Picture((picture(image),), f"{findings.label(int(place))}, p {findings.p_values[place]:.2g}")
+        for place, image in zip(order, unit, strict=True)
+    )
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
