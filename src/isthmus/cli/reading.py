@@ -60,6 +60,8 @@ def read_whole(path: Path, reading: Reading) -> tuple[Any, Any, Reading]:
     for name in (*reading.columns, *reading.drop):
         if name not in reading.names:
             raise DataError(f"there is no column {name!r} in {str(path)!r}; it has {', '.join(reading.names)}.")
+    if reading.window is not None:
+        reading = reading._replace(drop=(*reading.drop, *_times(X, (*reading.columns, *reading.drop))))
     wanted = [name for name in reading.columns or reading.names if name not in reading.drop]
     if not wanted:
         raise DataError("--columns and --drop leave no column to learn from; drop fewer.")
@@ -111,6 +113,21 @@ def _known_columns(table: pa.Table, names: list[str], reading: Reading) -> pa.Ta
         listed = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         warnings.warn(f"columns unknown to the model were not read: {listed}.", DataWarning, stacklevel=3)
     return table.select(names)
+
+
+def _times(table: pa.Table, named: tuple[str, ...]) -> list[str]:
+    """Return the columns of times, which order a series and are no channel of it; those that were ``named`` stay."""
+    import warnings
+
+    import pyarrow.types as pt
+
+    from isthmus.errors import DataWarning
+
+    found = [field.name for field in table.schema if pt.is_temporal(field.type) and field.name not in named]
+    if found:
+        said = "holds times" if len(found) == 1 else "hold times"
+        warnings.warn(f"{', '.join(map(repr, found))} {said}: it orders the rows and is not learned.", DataWarning, stacklevel=3)
+    return found
 
 
 def _as_series(X: Any, reading: Reading) -> Any:

@@ -50,7 +50,7 @@ class Reason(NamedTuple):
     """Of the oddness of the row."""
 
     def __str__(self) -> str:
-        return f"{self.name} {value_text(self.observed)}, expected {value_text(self.expected)} ({percent(self.share)})"
+        return f"{self.name}: {value_text(self.observed)}, expected {value_text(self.expected)} ({percent(self.share)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Findings:
     cut: Cut
     """Where the flags were cut, what that costs, and why there."""
     reasons: dict[int, tuple[Reason, ...]]
-    """By position, the columns most to blame first; of flagged rows and of the oddest ones."""
+    """By position, the columns most to blame first; of flagged rows and of the oddest ones. None of images."""
     calibration: Calibration
     """What the scores were held against."""
     noun: str = "row"
@@ -219,7 +219,7 @@ def find(
     found = Findings(
         scores,
         calibration.p_values(scores),
-        (cut or detector.cut_).flags(scores),
+        scores > (cut or detector.cut_).score,
         cut or detector.cut_,
         {},
         calibration,
@@ -228,6 +228,8 @@ def find(
         (X.length, X.step) if isinstance(X, Series) else None,
         among_themselves,
     )
+    if detector.codec_.kind in ("images", "volumes"):  # a picture says it; single pixels say nothing
+        return found
     asked = found.order[: max(WORST, min(found.flagged, MOST_EXPLAINED))]
     explained = detector.explain(taken(detector, X, asked), top=REASONS)
     reasons = {int(place): _reasons(each.columns) for place, each in zip(asked, explained, strict=True)}
@@ -242,7 +244,7 @@ def batch_cut(calibration: Calibration, scores: np.ndarray, fdr: float) -> Cut:
         return Cut(np.inf, "fdr", 0.0, 0.0, said)
     score = calibration.score_at(float(calibration.p_values(scores)[flags].max()))
     said = f"At most {percent(fdr)} of what is flagged in this batch is expected to be flagged wrongly."
-    return Cut(score, "fdr", float(calibration.false_alarm_rate(score)), float(calibration.share_above(score)), said)
+    return Cut(score, "fdr", float(calibration.false_alarm_rate(score)), float(flags.mean()), said)
 
 
 def taken(detector: Detector, X: Any, positions: np.ndarray) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from isthmus.apps.anomaly.decisions import OperatingCurve
 from isthmus.apps.anomaly.findings import WORST, Findings, taken
 from isthmus.apps.displays import OperatingCurveDisplay, ScoreHistogramDisplay, picture
-from isthmus.apps.page import Page
+from isthmus.apps.page import Page, setting_text, value_text
 from isthmus.apps.section import Figure, Picture, Section, Table
 from isthmus.apps.words import percent
 
@@ -28,7 +28,7 @@ def page_of(detector: Any, findings: Findings | None = None, X: Any = None) -> P
     """Return the page of a detector and, where there are any, of its findings in ``X``."""
     about = (cost_section(detector, findings), detector_section(detector))
     if findings is None:
-        return Page(f"An anomaly detector for {size_words(detector)}", " ".join(about[1].sentences), about)
+        return Page(f"An anomaly detector for {size_words(detector)}", detector.cut_.sentence, about)
     title = f"{findings.flagged:,} of {findings.count(len(findings.scores))} flagged"
     return Page(title, " ".join([*findings.sentences, _oddest(findings)]), (findings_section(findings, detector, X), *about))
 
@@ -41,16 +41,39 @@ def findings_section(findings: Findings, detector: Any = None, X: Any = None) ->
         "histogram of the anomaly scores, with the score above which rows are flagged",
     )
     images = X is not None and detector.codec_.kind == "images"
-    rows = [_line(findings, int(place)) for place in findings.order[:WORST]]
-    header = (findings.noun, "score", "p-value", "", "why")
     return Section(
         "What stands out",
-        ("The further right, the odder; counts are on a logarithmic scale where one bar dwarfs the others.",),
-        () if images else (Table(f"The oddest {findings.noun}s, and why", header, rows),),
+        (),
+        () if images else _reason_tables(findings),
         (figure,),
         _pictures(findings, detector, X) if images else (),
         findings.to_dict(),
     )
+
+
+def _reason_tables(findings: Findings) -> tuple[Table, ...]:
+    """Return the oddest rows that are flagged, and those that come next: a line for each reason."""
+    order = findings.order[:WORST]
+    flagged = [int(place) for place in order if findings.flags[place]]
+    others = [int(place) for place in order if not findings.flags[place]]
+    header = (findings.noun, "score", "p-value", "column", "observed", "expected", "share")
+    rest = "Not flagged, but next in line" if flagged else f"Nothing is flagged; the oddest {findings.noun}s"
+    more = "" if findings.flagged == len(flagged) else f", the {len(flagged)} oddest"
+    return tuple(
+        Table(caption, header, [line for place in places for line in _lines(findings, place)])
+        for caption, places in ((f"Flagged{more}", flagged), (rest, others))
+        if places
+    )
+
+
+def _lines(findings: Findings, place: int) -> list[tuple[str, ...]]:
+    label = findings.label(place).removeprefix(f"{findings.noun} ")
+    first = (label, f"{findings.scores[place]:.4g}", f"{findings.p_values[place]:.2g}")
+    reasons = [
+        (each.name, value_text(each.observed), value_text(each.expected), percent(each.share))
+        for each in findings.reasons.get(place, ())
+    ] or [("", "", "", "")]
+    return [(*(("", "", "") if rank else first), *reason) for rank, reason in enumerate(reasons)]
 
 
 def cost_section(detector: Any, findings: Findings | None = None) -> Section:
@@ -67,10 +90,12 @@ def cost_section(detector: Any, findings: Findings | None = None) -> Section:
     return Section(
         "Where to cut",
         (
-            f"The cut in use is a score of {cut.score:.4g}; of normal rows, {percent(cut.false_alarm_rate)} are expected above it."
-            if np.isfinite(cut.score)
-            else "No cut is in use: nothing is flagged.",
-            "A stricter cut flags fewer normal rows, and misses more odd ones.",
+            (
+                f"The cut in use is a score of {cut.score:.4g}; {percent(cut.false_alarm_rate)} of normal rows are expected above it. "
+                if np.isfinite(cut.score)
+                else "No cut is in use. "
+            )
+            + "A stricter one flags fewer normal rows, and misses more odd ones.",
         ),
         (Table("", header, rows),) if rows else (),
         (Figure(OperatingCurveDisplay(curve), "operating_curve", "share of rows flagged for every cut"),),
@@ -81,20 +106,19 @@ def cost_section(detector: Any, findings: Findings | None = None) -> Section:
 def detector_section(detector: Any) -> Section:
     """Return what the detector has learned from, how, and how far its word can be trusted."""
     calibration, heads = detector.calibration_, detector.judge_.heads
-    said = [
-        f"It judges {size_words(detector)} by {_listed([HEADS.get(name, name) for name in heads])}.",
-        detector.cut_.sentence,
-        f"{len(calibration.scores):,} rows calibrate its p-values, the smallest of which is {calibration.smallest_p:.2g}.",
-    ]
+    said = (
+        f"It judges {size_words(detector)} by {_listed([HEADS.get(name, name) for name in heads])}. {detector.cut_.sentence} "
+        f"{len(calibration.scores):,} rows calibrate its p-values, the smallest of which is {calibration.smallest_p:.2g}."
+    )
     shown = ("threshold", "fdr", "alpha", "contamination", "novelty", "random_state")
-    settings = [(name, repr(getattr(detector, name))) for name in shown]
+    settings = [(name, setting_text(getattr(detector, name))) for name in shown]
     notes = list(detector.codec_.notes)
     tables = [Table("Settings", ("setting", "value"), settings)]
     if notes:
         tables.append(Table("What was done to the data", ("",), [(note,) for note in notes]))
     columns = detector.codec_.feature_names or []
     facts = {"columns": columns, "notes": notes, "cut": detector.cut_.to_dict(), "heads": list(heads)}
-    return Section("The detector", tuple(said), tuple(tables), facts=facts)
+    return Section("The detector", (said,), tuple(tables), facts=facts)
 
 
 def size_words(detector: Any) -> str:
@@ -116,13 +140,6 @@ def _oddest(findings: Findings) -> str:
     reasons = findings.reasons.get(place, ())
     why = f": {reasons[0]}" if reasons and not findings.names else ""
     return f"The oddest is {findings.label(place)}{why}."
-
-
-def _line(findings: Findings, place: int) -> tuple[Any, ...]:
-    why = "; ".join(map(str, findings.reasons.get(place, ())))
-    flag = "flagged" if findings.flags[place] else ""
-    label = findings.label(place).removeprefix(f"{findings.noun} ")
-    return label, f"{findings.scores[place]:.3g}", f"{findings.p_values[place]:.2g}", flag, why
 
 
 def _pictures(findings: Findings, detector: Any, X: Any) -> tuple[Picture, ...]:
