@@ -90,7 +90,7 @@ def restore(detector: Any, saved: persistence.Saved) -> None:
 
 def _arrays(head: Any) -> dict[str, np.ndarray]:
     if isinstance(head, Residuals):
-        return {"scale": head.scale}
+        return {"scale": head.scale} | {f"group_{place}": group for place, group in enumerate(head.groups)}
     if isinstance(head, Frequencies):
         return head.arrays()
     near = head.neighbours if isinstance(head, CodeDistance) else head
@@ -101,7 +101,8 @@ def _arrays(head: Any) -> dict[str, np.ndarray]:
 
 def _head(name: str, arrays: dict[str, np.ndarray], members: list[Autoencoder], columns: Columns) -> Head:
     if name == "residual":
-        head = Residuals(members, columns)
+        groups = [arrays[f"group_{place}"] for place in range(len(members)) if f"group_{place}" in arrays]
+        head = Residuals(members, columns, groups)
         head.scale = arrays["scale"]
         return head
     if name == "rarity":
