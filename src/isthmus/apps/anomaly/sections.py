@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from isthmus.apps.anomaly.decisions import OperatingCurve
 from isthmus.apps.anomaly.findings import WORST, Findings, taken
 from isthmus.apps.displays import OperatingCurveDisplay, ScoreHistogramDisplay, picture
-from isthmus.apps.page import Page, setting_text, value_text
+from isthmus.apps.page import Page, heat, setting_text, value_text
 from isthmus.apps.section import Figure, Picture, Section, Table
 from isthmus.apps.words import percent
 
@@ -43,7 +44,7 @@ def findings_section(findings: Findings, detector: Any = None, X: Any = None) ->
     images = X is not None and detector.codec_.kind == "images"
     return Section(
         "What stands out",
-        (),
+        ("Below the scores the oddest images and, under each, where autoencoders fail to rebuild it.",) if images else (),
         () if images else _reason_tables(findings),
         (figure,),
         _pictures(findings, detector, X) if images else (),
@@ -56,7 +57,7 @@ def _reason_tables(findings: Findings) -> tuple[Table, ...]:
     order = findings.order[:WORST]
     flagged = [int(place) for place in order if findings.flags[place]]
     others = [int(place) for place in order if not findings.flags[place]]
-    header = (findings.noun, "score", "p-value", "column", "observed", "expected", "share")
+    header = (findings.noun, "column", "observed", "expected", "share")
     rest = "Not flagged, but next in line" if flagged else f"Nothing is flagged; the oddest {findings.noun}s"
     more = "" if findings.flagged == len(flagged) else f", the {len(flagged)} oddest"
     return tuple(
@@ -67,13 +68,15 @@ def _reason_tables(findings: Findings) -> tuple[Table, ...]:
 
 
 def _lines(findings: Findings, place: int) -> list[tuple[str, ...]]:
-    label = findings.label(place).removeprefix(f"{findings.noun} ")
-    first = (label, f"{findings.scores[place]:.4g}", f"{findings.p_values[place]:.2g}")
+    """Return a line for each reason; the row's name stands in the first, its p-value in the second."""
     reasons = [
         (each.name, value_text(each.observed), value_text(each.expected), percent(each.share))
         for each in findings.reasons.get(place, ())
-    ] or [("", "", "", "")]
-    return [(*(("", "", "") if rank else first), *reason) for rank, reason in enumerate(reasons)]
+    ]
+    label = findings.label(place).removeprefix(f"{findings.noun} ")
+    names = (label, f"p {findings.p_values[place]:.2g}")
+    pairs = zip_longest(names, reasons[: len(names)], fillvalue=("",) * 4)
+    return [(str(name), *reason) for name, reason in pairs] + [("", *reason) for reason in reasons[len(names) :]]
 
 
 def cost_section(detector: Any, findings: Findings | None = None) -> Section:
@@ -107,7 +110,7 @@ def detector_section(detector: Any) -> Section:
     """Return what the detector has learned from, how, and how far its word can be trusted."""
     calibration, heads = detector.calibration_, detector.judge_.heads
     said = (
-        f"It judges {size_words(detector)} by {_listed([HEADS.get(name, name) for name in heads])}. {detector.cut_.sentence} "
+        f"It judges {size_words(detector)} by {_listed([HEADS.get(name, name) for name in heads])}. "
         f"{len(calibration.scores):,} rows calibrate its p-values, the smallest of which is {calibration.smallest_p:.2g}."
     )
     shown = ("threshold", "fdr", "alpha", "contamination", "novelty", "random_state")
@@ -143,13 +146,19 @@ def _oddest(findings: Findings) -> str:
 
 
 def _pictures(findings: Findings, detector: Any, X: Any) -> tuple[Picture, ...]:
+    """Return the oddest images and, below each, where autoencoders fail to rebuild it."""
     order = findings.order[:MOST_PICTURES]
-    x, _ = detector.codec_.encode(taken(detector, X, order)).take(slice(None))
-    pixels = detector.codec_.scaling.decode(x.numpy(), detector.codec_.dtype)  # (n, c, h, w)
+    codec = detector.codec_
+    rows = codec.encode(taken(detector, X, order))
+    pixels = codec.scaling.decode(rows.take(slice(None))[0].numpy(), codec.dtype)  # (n, c, h, w)
     unit = pixels / 255 if pixels.dtype == np.uint8 else pixels
+    odd = detector.judge_.heads["residual"].of(rows) if "residual" in detector.judge_.heads else [None] * len(order)
     return tuple(
-        Picture((picture(image),), f"{findings.label(int(place))}, p {findings.p_values[place]:.2g}")
-        for place, image in zip(order, unit, strict=True)
+        Picture(
+            (picture(image), *(() if where is None else (heat(where.reshape(codec.layout.shape)),))),
+            f"{findings.label(int(place))}, p {findings.p_values[place]:.2g}",
+        )
+        for place, image, where in zip(order, unit, odd, strict=True)
     )
 
 
