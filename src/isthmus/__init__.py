@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
     from isthmus.apps.displays import MovesDisplay as MovesDisplay
+    from isthmus.apps.displays import OperatingCurveDisplay as OperatingCurveDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
+    from isthmus.apps.displays import ScoreHistogramDisplay as ScoreHistogramDisplay
     from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.likelihood import log_likelihood as log_likelihood
     from isthmus.apps.report import report as report
@@ -144,7 +146,9 @@ _HOMES = {
         "CodeMapDisplay",
         "LearningCurveDisplay",
         "MovesDisplay",
+        "OperatingCurveDisplay",
         "ReconstructionDisplay",
+        "ScoreHistogramDisplay",
     ),
     "isthmus.apps.interpretation": ("interpret",),
     "isthmus.apps.likelihood": ("log_likelihood",),

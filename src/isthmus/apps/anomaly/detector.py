@@ -14,9 +14,12 @@ from isthmus import persistence
 from isthmus.apps.anomaly.calibration import Calibration
 from isthmus.apps.anomaly.decisions import Cut, OperatingCurve, decide
 from isthmus.apps.anomaly.ensemble import learn_ensemble
+from isthmus.apps.anomaly.findings import Findings, find
 from isthmus.apps.anomaly.given import learn_given
 from isthmus.apps.anomaly.health import check_scores
 from isthmus.apps.anomaly.saving import restore, to_saved
+from isthmus.apps.anomaly.sections import page_of
+from isthmus.apps.page import Page
 from isthmus.data.rows import Rows
 from isthmus.errors import SettingError
 from isthmus.estimator import Autoencoder
@@ -49,6 +52,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     threshold_ : the anomaly score above which a row is flagged; ``offset_`` is minus it.
     cut_ : the threshold with what it costs, in numbers and words. ``calibration_``, ``operating_curve_`` : what it was
         chosen from.
+    training_scores_ : the anomaly score of each row that calibrates, by members that have not seen it; not saved.
     n_features_in_, codec_, judge_ : what was learned.
 
     >>> import numpy as np, isthmus as ist
@@ -95,6 +99,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 f"autoencoder={self.autoencoder!r} must be an isthmus Autoencoder, fitted or not, or None."
             )
         self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
+        self.training_scores_ = scores
         return self._calibrate(scores, None)
 
     def recalibrate(self, X: Any, batch: Any = None) -> Self:
@@ -141,6 +146,16 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Benjamini-Hochberg over the batch: what is flagged depends on all of its rows. ``predict`` cuts row by row.
         """
         return self.calibration_.detect(self.anomaly_score(X), self.fdr if fdr is None else fdr)
+
+    def findings(self, X: Any, fdr: float | None = None) -> Findings:
+        """Return scores, p-values, verdicts and reasons of rows, as arrays, a table and sentences; ``fdr`` as in :meth:`detect`."""
+        check_is_fitted(self)
+        return find(self, X, fdr)
+
+    def report(self, X: Any = None) -> Page:
+        """Return a page that says what stands out in ``X`` and why, what every cut would cost, and what was learned."""
+        check_is_fitted(self)
+        return page_of(self) if X is None else page_of(self, find(self, X), X)
 
     @property
     def operating_curve_(self) -> OperatingCurve:
