@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,8 @@ from isthmus.apps.anomaly.decisions import Cut, OperatingCurve, decide
 from isthmus.apps.anomaly.ensemble import learn_ensemble
 from isthmus.apps.anomaly.given import learn_given
 from isthmus.apps.anomaly.health import check_scores
+from isthmus.apps.anomaly.pictures import find_regions
+from isthmus.apps.anomaly.reasons import find_reasons
 from isthmus.apps.anomaly.saving import restore, to_saved
 from isthmus.data.rows import Rows
 from isthmus.errors import SettingError
@@ -136,6 +139,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Benjamini-Hochberg over the batch: what is flagged depends on all of its rows. ``predict`` cuts row by row.
         """
         return self.calibration_.detect(self.anomaly_score(X), self.fdr if fdr is None else fdr)
+
+    def explain(self, X: Any, top: int = 3) -> Any:
+        """Say for each row which ``top`` columns make it odd, what they hold, and what rows like it hold there.
+
+        Of images: a heat map and the worst region (:mod:`isthmus.apps.anomaly.pictures`).
+        """
+        check_is_fitted(self)
+        if isinstance(top, bool) or not isinstance(top, Integral) or top < 1:
+            raise SettingError(f"top={top!r} must be how many columns to name, at least 1.")
+        X = check_input(self, X, reset=False)
+        if self.codec_.kind == "images":
+            return find_regions(self, self.codec_.view(X))
+        return find_reasons(self, X, self.codec_.view(X), int(top))
 
     @property
     def operating_curve_(self) -> OperatingCurve:
