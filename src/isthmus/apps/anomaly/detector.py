@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,8 @@ from isthmus.apps.anomaly.ensemble import learn_ensemble
 from isthmus.apps.anomaly.findings import Findings, find
 from isthmus.apps.anomaly.given import learn_given
 from isthmus.apps.anomaly.health import check_scores
+from isthmus.apps.anomaly.pictures import find_regions
+from isthmus.apps.anomaly.reasons import find_reasons
 from isthmus.apps.anomaly.saving import restore, to_saved
 from isthmus.apps.anomaly.sections import page_of
 from isthmus.apps.page import Page
@@ -147,8 +150,21 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         return self.calibration_.detect(self.anomaly_score(X), self.fdr if fdr is None else fdr)
 
+    def explain(self, X: Any, top: int = 3) -> Any:
+        """Say for each row which ``top`` columns make it odd, what they hold, and what rows like it hold there.
+
+        Of images: a heat map and the worst region (:mod:`isthmus.apps.anomaly.pictures`).
+        """
+        check_is_fitted(self)
+        if isinstance(top, bool) or not isinstance(top, Integral) or top < 1:
+            raise SettingError(f"top={top!r} must be how many columns to name, at least 1.")
+        X = check_input(self, X, reset=False)
+        if self.codec_.kind == "images":
+            return find_regions(self, self.codec_.view(X))
+        return find_reasons(self, X, self.codec_.view(X), int(top))
+
     def findings(self, X: Any, fdr: float | None = None) -> Findings:
-        """Return scores, p-values, verdicts and reasons of rows, as arrays, a table and sentences; ``fdr`` as in :meth:`detect`."""
+        """Return scores, p-values, verdicts and reasons of rows, as arrays and sentences; ``fdr`` as in :meth:`detect`."""
         check_is_fitted(self)
         return find(self, X, fdr)
 

@@ -119,8 +119,8 @@ class Findings:
     def _said_of_p_values(self) -> str:
         if self.among_themselves:
             return (
-                f"A p-value here is a rank among these very {self.noun}s: one in a hundred always has .01. It says which are odd, "
-                "not that any is wrong."
+                f"A p-value here is a rank among these very {self.noun}s: one in a hundred always has .01. It says which are "
+                "odd, not that any is wrong."
             )
         n, smallest = len(self.p_values), self.calibration.smallest_p
         level = 0.01 if smallest <= 0.01 else 0.05
@@ -244,7 +244,7 @@ def batch_cut(calibration: Calibration, scores: np.ndarray, fdr: float) -> Cut:
     """Return the cut by which at most a share ``fdr`` of what is flagged among ``scores`` is expected to be normal."""
     flags = calibration.detect(scores, fdr)
     if not flags.any():
-        said = f"No row of this batch stands out so far that at most {percent(fdr)} wrong ones among the flagged could be promised."
+        said = f"No row of this batch stands out so far that {percent(fdr)} wrong ones among the flagged could be promised."
         return Cut(np.inf, "fdr", 0.0, 0.0, said)
     score = calibration.score_at(float(calibration.p_values(scores)[flags].max()))
     said = f"At most {percent(fdr)} of what is flagged in this batch is expected to be flagged wrongly."
