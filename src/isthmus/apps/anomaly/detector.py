@@ -17,8 +17,10 @@ from isthmus.apps.anomaly.ensemble import learn_ensemble
 from isthmus.apps.anomaly.given import learn_given
 from isthmus.apps.anomaly.health import check_scores
 from isthmus.apps.anomaly.saving import restore, to_saved
+from isthmus.apps.anomaly.series import PointScores, learn_series, point_calibration, points_from
+from isthmus.data import Series
 from isthmus.data.rows import Rows
-from isthmus.errors import SettingError
+from isthmus.errors import DataError, SettingError
 from isthmus.estimator import Autoencoder
 from isthmus.inputs import check_input, learn_rows
 
@@ -80,11 +82,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             rng = np.random.default_rng()
         else:
             rng = np.random.default_rng(int(check_random_state(self.random_state).randint(2**31 - 1)))
+        stride = 1
         if self.autoencoder is None:
             X = check_input(self, X, reset=True)
             learned = learn_rows(X, "columns")
             self.codec_ = learned.codec
-            self.judge_, scores = learn_ensemble(X, learned, not self.novelty, rng)
+            if isinstance(X, Series):
+                self.judge_, scores, stride = learn_series(X, learned, not self.novelty, rng)
+            else:
+                self.judge_, scores = learn_ensemble(X, learned, not self.novelty, rng)
         elif isinstance(self.autoencoder, Autoencoder):
             X = check_input(self, X, reset=True)
             self.codec_, self.judge_, scores = learn_given(self.autoencoder, X, not self.novelty, rng)
@@ -94,7 +100,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             )
         self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
         check_scores(scores)
-        return self._calibrate(scores, "plain" if self.novelty else "robust")
+        return self._calibrate(scores, "plain" if self.novelty else "robust", stride)
 
     def recalibrate(self, X: Any, novelty: bool | None = None) -> Self:
         """Fix the threshold anew on rows that were not trained on, without training; ``novelty``: are all of them normal?"""
@@ -102,7 +108,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         check_scores(scores)
         return self._calibrate(scores, "plain" if (self.novelty if novelty is None else novelty) else "robust")
 
-    def _calibrate(self, scores: np.ndarray, null: Any) -> Self:
+    def _calibrate(self, scores: np.ndarray, null: Any, stride: int = 1) -> Self:
+        if self.codec_.kind == "series":  # stride: one of so many windows was scored
+            codec: Any = self.codec_
+            self.point_calibration_ = point_calibration(scores, codec.length, codec.step * stride)
         self.calibration_ = Calibration(scores, null)
         self.cut_: Cut = decide(self.calibration_, self.threshold, self.fdr, self.alpha, self.contamination)
         self.threshold_, self.offset_ = self.cut_.score, -self.cut_.score
@@ -136,6 +145,25 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Benjamini-Hochberg over the batch: what is flagged depends on all of its rows. ``predict`` cuts row by row.
         """
         return self.calibration_.detect(self.anomaly_score(X), self.fdr if fdr is None else fdr)
+
+    def point_scores(self, series: Any) -> PointScores:
+        """Return how odd every point of a series is, with p-values, and what each channel adds.
+
+        ``series`` is a Series, or an array (points, channels) that is cut as in training.
+        """
+        check_is_fitted(self)
+        if self.codec_.kind != "series":
+            raise DataError(
+                f"The detector has learned from {self.codec_.kind}, which have no points in time; fit it on an "
+                "isthmus.Series(values, length)."
+            )
+        codec: Any = self.codec_
+        if not isinstance(series, Series):
+            series = Series(series, codec.length, codec.step)
+        rows = self._rows(series)
+        return points_from(
+            self.judge_, rows, len(series.values), codec.length, series.step, self.point_calibration_
+        )
 
     @property
     def operating_curve_(self) -> OperatingCurve:
