@@ -11,7 +11,8 @@ A fifth of a table is held out; everybody learns from at most 10,000 of the othe
 
 Whole numbers stay whole. Columns with a single value are left out. Reported: the share of the rows whose replaced column is
 ranked first, and among the first three; and the same of those rows alone that come below p = .05 by the injection, for an
-injection that makes a row no odder cannot be found by anybody who looks for what is odd. The baselines judge each column by itself, a category or a gap by -log frequency:
+injection that makes a row no odder cannot be found by anybody who looks for what is odd. The baselines judge each column by
+itself, a category or a gap by -log frequency:
 
 * z-score: a number by z^2 / 2, z = |x - median| / (1.4826 MAD); where MAD = 0 by mean and standard deviation.
 * tail: a number by -log of the share of the training rows at least as far out, on its side of the median. What is far has the

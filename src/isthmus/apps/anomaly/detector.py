@@ -22,9 +22,11 @@ from isthmus.apps.anomaly.pictures import find_regions
 from isthmus.apps.anomaly.reasons import find_reasons
 from isthmus.apps.anomaly.saving import restore, to_saved
 from isthmus.apps.anomaly.sections import page_of
+from isthmus.apps.anomaly.series import PointScores, learn_series, point_calibration, points_from
 from isthmus.apps.page import Page
+from isthmus.data import Series
 from isthmus.data.rows import Rows
-from isthmus.errors import SettingError
+from isthmus.errors import DataError, SettingError
 from isthmus.estimator import Autoencoder
 from isthmus.inputs import check_input, learn_rows
 
@@ -89,11 +91,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             rng = np.random.default_rng()
         else:
             rng = np.random.default_rng(int(check_random_state(self.random_state).randint(2**31 - 1)))
+        stride = 1
         if self.autoencoder is None:
             X = check_input(self, X, reset=True)
             learned = learn_rows(X, "columns")
             self.codec_ = learned.codec
-            self.judge_, scores = learn_ensemble(X, learned, not self.novelty, rng)
+            if isinstance(X, Series):
+                self.judge_, scores, stride = learn_series(X, learned, not self.novelty, rng)
+            else:
+                self.judge_, scores = learn_ensemble(X, learned, not self.novelty, rng)
         elif isinstance(self.autoencoder, Autoencoder):
             X = check_input(self, X, reset=True)
             self.codec_, self.judge_, scores = learn_given(self.autoencoder, X, not self.novelty, rng)
@@ -103,7 +109,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             )
         self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
         self.training_scores_ = scores
-        return self._calibrate(scores, None)
+        return self._calibrate(scores, None, stride)
 
     def recalibrate(self, X: Any, batch: Any = None) -> Self:
         """Fix p-values and threshold anew on normal rows ``X`` that were not trained on, without training.
@@ -113,8 +119,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         return self._calibrate(self.anomaly_score(X), None if batch is None else self.anomaly_score(batch))
 
-    def _calibrate(self, scores: np.ndarray, batch: np.ndarray | None) -> Self:
+    def _calibrate(self, scores: np.ndarray, batch: np.ndarray | None, stride: int = 1) -> Self:
         check_scores(scores)
+        if self.codec_.kind == "series":  # stride: one of so many windows was scored
+            codec: Any = self.codec_
+            self.point_calibration_ = point_calibration(scores, codec.length, codec.step * stride)
         calibration = Calibration(scores)
         self.cut_: Cut = decide(calibration, self.threshold, self.fdr, self.alpha, self.contamination, batch)
         self.calibration_, self.batch_ = calibration, None if batch is None else np.sort(batch)
@@ -172,6 +181,23 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Return a page that says what stands out in ``X`` and why, what every cut would cost, and what was learned."""
         check_is_fitted(self)
         return page_of(self) if X is None else page_of(self, find(self, X), X)
+
+    def point_scores(self, series: Any) -> PointScores:
+        """Return how odd every point of a series is, with p-values, and what each channel adds.
+
+        ``series`` is a Series, or an array (points, channels) that is cut as in training.
+        """
+        check_is_fitted(self)
+        if self.codec_.kind != "series":
+            raise DataError(
+                f"The detector has learned from {self.codec_.kind}, which have no points in time; fit it on an "
+                "isthmus.Series(values, length)."
+            )
+        codec: Any = self.codec_
+        if not isinstance(series, Series):
+            series = Series(series, codec.length, codec.step)
+        rows = self._rows(series)
+        return points_from(self.judge_, rows, len(series.values), codec.length, series.step, self.point_calibration_)
 
     @property
     def operating_curve_(self) -> OperatingCurve:

@@ -98,7 +98,7 @@ def cost_section(detector: Any, findings: Findings | None = None) -> Section:
         "Where to cut",
         (
             (
-                f"The cut in use is a score of {cut.score:.4g}; {percent(cut.false_alarm_rate)} of normal rows are expected above. "
+                f"The cut in use is a score of {cut.score:.4g}; {percent(cut.false_alarm_rate)} of normal rows lie above. "
                 if np.isfinite(cut.score)
                 else "No cut is in use. "
             )
