@@ -79,9 +79,7 @@ def decide(
     return Cut(score, rule, float(calibration.false_alarm_rate(score)), float((among > score).mean()), sentence)
 
 
-def _by_fdr(
-    calibration: Calibration, fdr: float, alpha: float, batch: np.ndarray | None
-) -> tuple[float, str, str]:
+def _by_fdr(calibration: Calibration, fdr: float, alpha: float, batch: np.ndarray | None) -> tuple[float, str, str]:
     check_share("fdr", fdr)
     found = 0.0 if batch is None else float(calibration.detect(batch, fdr).mean())
     if found:
@@ -124,7 +122,9 @@ def _by_contamination(scores: np.ndarray, contamination: float | None) -> tuple[
 
 def _warn(what: str, rows: int) -> None:
     warnings.warn(
-        f"{what}: a row is flagged only above every one of the {rows} scores; give more rows.", DataWarning, stacklevel=5
+        f"{what}: a row is flagged only above every one of the {rows} scores; give more rows.",
+        DataWarning,
+        stacklevel=5,
     )
 
 
