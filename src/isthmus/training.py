@@ -251,7 +251,7 @@ def _endless(run: Run, batch_size: int, rng: torch.Generator) -> Iterator[Batch]
 
 @contextmanager
 def settled(run: Run) -> Iterator[None]:
-    """Let the rows of a run lie on the device of its model meanwhile, if they fit; on the CPU, held-out rows if they are few."""
+    """Let the rows of a run lie on the device of its model meanwhile, if they fit; on the CPU, a few held-out rows."""
     given, device = run.data, next(run.model.parameters()).device
     held_out = given.held_out
     if device.type == "cpu":
