@@ -188,8 +188,12 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
 
 def engine_of(run: Run) -> tuple[Engine, str]:
     """Return who computes the steps of a run, and why not a faster one."""
-    steps = run.plan.epochs * math.ceil(len(run.data.train) / run.plan.batch_size)
-    return run.engine(run.model, run.optimizer, steps)
+    return run.engine(run.model, run.optimizer, steps_of(run))
+
+
+def steps_of(run: Run) -> int:
+    """Return how many steps a run has planned."""
+    return run.plan.epochs * math.ceil(len(run.data.train) / run.plan.batch_size)
 
 
 def judge_start(run: Run, terms: Terms) -> None:
