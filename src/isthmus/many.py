@@ -77,7 +77,8 @@ def fit_many(
     """Fit several autoencoders; each becomes what its own ``fit`` would make of it, to rounding, and all of them sooner.
 
     Members that differ only in seed, latent size or rows (as many for each) are small steps of one batched computation;
-    ``history_.engine`` of such a member is "stacked". All others, and those with callbacks, are fitted one after the other.
+    ``history_.engine`` of such a member is "stacked", or "compiled" where their steps together pay for that engine's start. All
+    others, and those with callbacks, are fitted one after the other.
 
     Parameters
     ----------
