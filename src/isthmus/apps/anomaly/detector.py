@@ -17,7 +17,7 @@ from isthmus.apps.anomaly.decisions import Cut, OperatingCurve, decide
 from isthmus.apps.anomaly.ensemble import learn_ensemble
 from isthmus.apps.anomaly.findings import Findings, find
 from isthmus.apps.anomaly.given import learn_given
-from isthmus.apps.anomaly.health import check_scores
+from isthmus.apps.anomaly.health import check_extremes, check_finite, check_rows, check_scores
 from isthmus.apps.anomaly.pictures import find_regions
 from isthmus.apps.anomaly.reasons import find_reasons
 from isthmus.apps.anomaly.saving import restore, to_saved
@@ -96,10 +96,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             X = check_input(self, X, reset=True)
             learned = learn_rows(X, "columns")
             self.codec_ = learned.codec
+            check_rows(learned.rows)
             if isinstance(X, Series):
                 self.judge_, scores, stride = learn_series(X, learned, not self.novelty, rng)
             else:
                 self.judge_, scores = learn_ensemble(X, learned, not self.novelty, rng)
+                check_extremes(scores, learned.rows, self.judge_.columns)
         elif isinstance(self.autoencoder, Autoencoder):
             X = check_input(self, X, reset=True)
             self.codec_, self.judge_, scores = learn_given(self.autoencoder, X, not self.novelty, rng)
@@ -134,7 +136,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def anomaly_score(self, X: Any) -> np.ndarray:
         """Return (n,) how odd each row is; higher is odder."""
-        return self.judge_.score(self._rows(X))
+        return check_finite(self.judge_.score(self._rows(X)))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Return (n,) how normal each row is: minus :meth:`anomaly_score`, scikit-learn's sign."""
