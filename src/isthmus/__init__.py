@@ -13,6 +13,7 @@ from isthmus.catalogue import VARIANTS
 
 if TYPE_CHECKING:
     from isthmus.apps.anomaly.detector import AnomalyDetector as AnomalyDetector
+    from isthmus.apps.anomaly.tiles import TiledDetector as TiledDetector
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
@@ -131,6 +132,7 @@ __version__ = "0.1.0"
 # Where each public name lives. They are imported at first use: `import isthmus` must not cost the import of torch.
 _HOMES = {
     "isthmus.apps.anomaly.detector": ("AnomalyDetector",),
+    "isthmus.apps.anomaly.tiles": ("TiledDetector",),
     "isthmus.apps.displays": (
         "BaselineDisplay",
         "CodeMapDisplay",
