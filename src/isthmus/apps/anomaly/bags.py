@@ -10,9 +10,7 @@ STRETCHES = 8
 """A series is cut into so many stretches: long ones, so that what is out of bag is another time, too."""
 
 
-def halves(
-    positions: np.ndarray, bags: int, most: int, rng: np.random.Generator, overlap: int = 0
-) -> list[np.ndarray]:
+def halves(positions: np.ndarray, bags: int, most: int, rng: np.random.Generator, overlap: int = 0) -> list[np.ndarray]:
     """Return ``bags`` (an even number) random halves of ``positions``, two and two complementary, sorted.
 
     Each position lies in half of the bags at most: what the others say of its row is out of bag (Breiman 1996). All are
@@ -29,9 +27,7 @@ def halves(
     return chosen
 
 
-def blocks(
-    positions: np.ndarray, bags: int, most: int, rng: np.random.Generator, overlap: int
-) -> list[np.ndarray]:
+def blocks(positions: np.ndarray, bags: int, most: int, rng: np.random.Generator, overlap: int) -> list[np.ndarray]:
     """Return bags as :func:`halves` does, made of whole stretches of a series: every other one, and those between them.
 
     At the end of each stretch ``overlap`` windows are in neither bag (an embargo), so that no window of the one bag shares

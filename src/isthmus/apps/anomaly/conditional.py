@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from isthmus.apps.anomaly.bags import mean_over
 from isthmus.apps.anomaly.cells import pieces
