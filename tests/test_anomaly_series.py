@@ -177,13 +177,13 @@ def test_the_default_mode_finds_a_fault_among_what_it_learned_from() -> None:
 
 def test_p_values_of_new_points_are_spread_as_those_of_training_points() -> None:
     shares = []
-    for seed in range(4):
+    for seed in range(2):
         detector = ist.AnomalyDetector(novelty=True, random_state=seed).fit(ist.Series(waves(1500, seed=seed), LENGTH))
         found = detector.point_scores(ist.Series(waves(1500, seed=100 + seed), LENGTH))
         shares.append((found.p_values[~found.warm_up] <= 0.05).mean())
     assert (
         np.mean(shares) <= 0.08
-    )  # neighbouring points go together: 6,000 of them are some 500 independent ones, +-.01
+    )  # neighbouring points go together: 3,000 of them are some 250 independent ones, +-.014
 
 
 # -- gaps, channels, folders
