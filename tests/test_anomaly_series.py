@@ -12,6 +12,7 @@ import isthmus as ist
 from isthmus.apps.anomaly.bags import halves, seen
 from isthmus.apps.anomaly.conditional import Conditional, coarse, filled, moments
 from isthmus.apps.anomaly.series import by_point, coverage, longest_repeats
+from isthmus.apps.displays import PointScoresDisplay
 from isthmus.data.rows import DenseRows
 from isthmus.data.series import average
 from isthmus.errors import DataError
@@ -220,6 +221,13 @@ def test_a_saved_detector_gives_the_same_points(detector: ist.AnomalyDetector, t
     np.testing.assert_array_equal(before.p_values, after.p_values)
     np.testing.assert_array_equal(before.channels, after.channels)
     assert json.loads(json.dumps(before.to_dict())) == after.to_dict()
+
+
+def test_the_display_marks_what_stands_out(detector: ist.AnomalyDetector) -> None:
+    points = detector.point_scores(ist.Series(faulty("spike")[0], LENGTH))
+    display = PointScoresDisplay(points, alpha=0.002).plot()
+    assert len(display.ax_.patches) == len(points.events(0.002)) >= 1
+    assert np.isfinite(display.ax_.lines[0].get_ydata()).sum() == points.warm_up.sum() == 2 * (LENGTH - 1)
 
 
 def test_an_autoencoder_of_windows_judges_points_too() -> None:

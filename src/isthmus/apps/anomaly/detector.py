@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -14,11 +15,16 @@ from isthmus import persistence
 from isthmus.apps.anomaly.calibration import Calibration, check_share
 from isthmus.apps.anomaly.decisions import Cut, OperatingCurve, decide
 from isthmus.apps.anomaly.ensemble import PRUNED, learn_ensemble
+from isthmus.apps.anomaly.findings import Findings, find
 from isthmus.apps.anomaly.given import learn_given
 from isthmus.apps.anomaly.health import check_scores
+from isthmus.apps.anomaly.pictures import find_regions
+from isthmus.apps.anomaly.reasons import find_reasons
 from isthmus.apps.anomaly.saving import restore, to_saved
+from isthmus.apps.anomaly.sections import page_of
 from isthmus.apps.anomaly.series import PointScores, by_point, learn_series, points_from
 from isthmus.apps.anomaly.streams import Drift, learn_on, measure_drift, reference_of, renewed
+from isthmus.apps.page import Page
 from isthmus.data import Series
 from isthmus.data.rows import Rows
 from isthmus.errors import DataError, SettingError
@@ -38,11 +44,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     ----------
     autoencoder : None, or an autoencoder, fitted or not, whose residuals and codes are to judge the rows. The rows ``fit``
         is given then calibrate it; of those a fitted one has learned from, the ones it held out.
-    threshold : where ``predict`` cuts, fixed at fit: "fdr" (at most a share ``fdr`` of the flagged training rows is flagged
-        wrongly; where none stands out, "alpha"), "alpha" (a share ``alpha`` of normal rows is flagged), "contamination" (that
-        share of the training rows is flagged), or an anomaly score.
+    threshold : where ``predict`` cuts, fixed at fit: "alpha" (a share ``alpha`` of rows like those of the calibration is
+        flagged), "contamination" (that share of the training rows is flagged), an anomaly score, or "fdr" (at most a share
+        ``fdr`` of what is flagged is flagged wrongly). The training rows alone cannot show which share of them is odd, so that
+        at fit "fdr" is "alpha"; it is itself in ``recalibrate(X, batch)`` and, batch by batch, in ``detect``.
     fdr, alpha, contamination : what these rules ask for.
-    novelty : are all training rows normal? Then none is set aside, neither in learning nor in calibration.
+    novelty : are all training rows normal? Then none is set aside in learning. If some are odd all the same, or ``novelty``
+        is False and some are, p-values are too large, never too small, until clean rows ``recalibrate`` them.
     random_state : the seed; numpy's and torch's own generators are never touched.
 
     Attributes
@@ -50,6 +58,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     threshold_ : the anomaly score above which a row is flagged; ``offset_`` is minus it.
     cut_ : the threshold with what it costs, in numbers and words. ``calibration_``, ``operating_curve_`` : what it was
         chosen from.
+    training_scores_ : the anomaly score of each row that calibrates, by members that have not seen it; not saved.
     n_features_in_, codec_, judge_ : what was learned.
 
     >>> import numpy as np, isthmus as ist
@@ -100,13 +109,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 f"autoencoder={self.autoencoder!r} must be an isthmus Autoencoder, fitted or not, or None."
             )
         self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
-        check_scores(scores)
+        self.training_scores_ = scores
         rows = self.codec_.view(X)
         self.reference_ = reference_of(rows, self.judge_.columns, rng)
         self.n_seen_ = len(rows)
         if self.codec_.kind == "series":
             self.point_calibration_ = Calibration(self._by_point(scores, stride * self._step_of(X)))
-        return self._calibrate(scores, "plain" if self.novelty else "robust")
+        return self._calibrate(scores, None)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Go on with rows that came later; the first call is ``fit``.
@@ -126,7 +135,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if self.codec_.kind == "series":
             points = self._by_point(scores, self._step_of(X))
             self.point_calibration_ = Calibration(renewed(self.point_calibration_.scores, points, rng))
-        self._calibrate(renewed(self.calibration_.scores, scores, rng), "plain" if self.novelty else "robust")
+        self._calibrate(renewed(self.calibration_.scores, scores, rng), self.batch_)
         if len(usual):
             learn_on(self.judge_, rows.subset(usual), self.n_seen_, rng)
         self.n_seen_ += len(rows)
@@ -140,17 +149,22 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         names = names or [f"column {i}" for i in range(self.judge_.columns.number)]
         return measure_drift(self.reference_, self.judge_, self.calibration_, names, rows, alpha)
 
-    def recalibrate(self, X: Any, novelty: bool | None = None) -> Self:
-        """Fix the threshold anew on rows that were not trained on, without training; ``novelty``: are all of them normal?"""
+    def recalibrate(self, X: Any, batch: Any = None) -> Self:
+        """Fix p-values and threshold anew on normal rows ``X`` that were not trained on, without training.
+
+        ``batch``: unlabelled rows such as will be judged; they tell threshold="fdr" how many anomalies to expect, and
+        threshold="contamination" where they lie.
+        """
         scores = self.anomaly_score(X)
-        check_scores(scores)
         if self.codec_.kind == "series":
             self.point_calibration_ = Calibration(self._by_point(scores, self._step_of(X)))
-        return self._calibrate(scores, "plain" if (self.novelty if novelty is None else novelty) else "robust")
+        return self._calibrate(scores, None if batch is None else self.anomaly_score(batch))
 
-    def _calibrate(self, scores: np.ndarray, null: Any) -> Self:
-        self.calibration_ = Calibration(scores, null)
-        self.cut_: Cut = decide(self.calibration_, self.threshold, self.fdr, self.alpha, self.contamination)
+    def _calibrate(self, scores: np.ndarray, batch: np.ndarray | None) -> Self:
+        check_scores(scores)
+        calibration = Calibration(scores)
+        self.cut_: Cut = decide(calibration, self.threshold, self.fdr, self.alpha, self.contamination, batch)
+        self.calibration_, self.batch_ = calibration, None if batch is None else np.sort(batch)
         self.threshold_, self.offset_ = self.cut_.score, -self.cut_.score
         return self
 
@@ -183,6 +197,29 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         return self.calibration_.detect(self.anomaly_score(X), self.fdr if fdr is None else fdr)
 
+    def explain(self, X: Any, top: int = 3) -> Any:
+        """Say for each row which ``top`` columns make it odd, what they hold, and what rows like it hold there.
+
+        Of images: a heat map and the worst region (:mod:`isthmus.apps.anomaly.pictures`).
+        """
+        check_is_fitted(self)
+        if isinstance(top, bool) or not isinstance(top, Integral) or top < 1:
+            raise SettingError(f"top={top!r} must be how many columns to name, at least 1.")
+        X = check_input(self, X, reset=False)
+        if self.codec_.kind == "images":
+            return find_regions(self, self.codec_.view(X))
+        return find_reasons(self, X, self.codec_.view(X), int(top))
+
+    def findings(self, X: Any, fdr: float | None = None) -> Findings:
+        """Return scores, p-values, verdicts and reasons of rows, as arrays and sentences; ``fdr`` as in :meth:`detect`."""
+        check_is_fitted(self)
+        return find(self, X, fdr)
+
+    def report(self, X: Any = None) -> Page:
+        """Return a page that says what stands out in ``X`` and why, what every cut would cost, and what was learned."""
+        check_is_fitted(self)
+        return page_of(self) if X is None else page_of(self, find(self, X), X)
+
     def point_scores(self, series: Any) -> PointScores:
         """Return how odd every point of a series is, with p-values, and what each channel adds.
 
@@ -203,7 +240,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def operating_curve_(self) -> OperatingCurve:
         """What every cut would cost and flag."""
         check_is_fitted(self)
-        return OperatingCurve.of(self.calibration_, self.cut_)
+        return OperatingCurve.of(self.calibration_, self.cut_, self.batch_)
 
     def _by_point(self, scores: np.ndarray, step: int) -> np.ndarray:
         return by_point(scores, self.codec_.layout.shape[0], step)

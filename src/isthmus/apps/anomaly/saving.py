@@ -31,6 +31,7 @@ def to_saved(detector: Any) -> persistence.Saved:
     params = {name: value for name, value in detector.get_params(deep=False).items() if name != "autoencoder"}
     params["random_state"] = int(seed) if isinstance(seed, Integral) else None
     arrays: dict[str, np.ndarray] = {"calibration": detector.calibration_.scores, "reference": detector.reference_}
+    arrays |= {} if detector.batch_ is None else {"batch": detector.batch_}
     if hasattr(detector, "point_calibration_"):
         arrays["point_calibration"] = detector.point_calibration_.scores
     members = judge.heads["residual"].members if "residual" in judge.heads else []
@@ -49,7 +50,6 @@ def to_saved(detector: Any) -> persistence.Saved:
         "heads": list(judge.heads),
         "one_suffices": judge.one_suffices,
         "members": len(members),
-        "null": detector.calibration_.null,
         "n_features_in": detector.n_features_in_,
         "feature_names_in": list(map(str, getattr(detector, "feature_names_in_", []))) or None,
         "reading": detector.reading_,
@@ -89,8 +89,8 @@ def restore(detector: Any, saved: persistence.Saved) -> None:
     detector.n_features_in_, detector.reading_ = config["n_features_in"], config["reading"]
     if config["feature_names_in"]:
         detector.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
-    detector.calibration_ = Calibration(arrays["calibration"], config["null"])
     detector.reference_, detector.n_seen_ = arrays["reference"], config["n_seen"]
+    detector.calibration_, detector.batch_ = Calibration(arrays["calibration"]), arrays.get("batch")
     if "point_calibration" in arrays:
         detector.point_calibration_ = Calibration(arrays["point_calibration"])
     detector.cut_ = Cut(**saved.metrics["cut"])
@@ -99,7 +99,7 @@ def restore(detector: Any, saved: persistence.Saved) -> None:
 
 def _arrays(head: Any) -> dict[str, np.ndarray]:
     if isinstance(head, Residuals):
-        return {"scale": head.scale}
+        return {"scale": head.scale} | {f"group_{place}": group for place, group in enumerate(head.groups)}
     if isinstance(head, (Frequencies, Stuck)):
         return head.arrays()
     if isinstance(head, Conditional):
@@ -113,7 +113,8 @@ def _arrays(head: Any) -> dict[str, np.ndarray]:
 
 def _head(name: str, arrays: dict[str, np.ndarray], members: list[Autoencoder], columns: Columns) -> Head:
     if name == "residual":
-        head = Residuals(members, columns)
+        groups = [arrays[f"group_{place}"] for place in range(len(members)) if f"group_{place}" in arrays]
+        head = Residuals(members, columns, groups)
         head.scale = arrays["scale"]
         return head
     if name == "rarity":
