@@ -110,9 +110,7 @@ def test_a_share_of_the_training_rows_is_flagged_on_demand(found: Found, tmp_pat
         assert table["row"][0] == 7
 
 
-def test_the_summary_says_how_many_and_why_within_80_columns(
-    found: Found, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_summary_says_how_many_and_why_within_80_columns(found: Found, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("detect", found.data, "-m", found.model, "--alpha", "0.05") == Exit.OK
     out, err = capsys.readouterr()
     assert err == ""

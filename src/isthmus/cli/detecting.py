@@ -45,7 +45,9 @@ def detect(  # the parameters are the flags: typer reads them off this signature
     fdr: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help="With a saved detector: at most this share of the flagged is wrong.", rich_help_panel=_RULE
+            metavar="X",
+            help="With a saved detector: at most this share of the flagged is wrong.",
+            rich_help_panel=_RULE,
         ),
     ] = None,
     novelty: Annotated[bool, typer.Option("--novelty", help="All rows of DATA are normal: learn from all.")] = False,

@@ -143,7 +143,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return self.calibration_.detect(self.anomaly_score(X), self.fdr if fdr is None else fdr)
 
     def findings(self, X: Any, fdr: float | None = None) -> Findings:
-        """Return scores, p-values, verdicts and reasons of rows, as arrays, a table and sentences; ``fdr`` as in :meth:`detect`."""
+        """Return scores, p-values, verdicts and reasons, as arrays, a table and sentences; ``fdr`` as in :meth:`detect`."""
         check_is_fitted(self)
         return find(self, X, fdr)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -17,7 +18,7 @@ from isthmus.apps.words import percent
 RATES = (0.001, 0.01, 0.05, 0.1)
 """The false-alarm rates whose cuts are tabled."""
 MOST_PICTURES = 8
-HEADS = {
+HEADS: dict[str, str] = {
     "residual": "what autoencoders cannot rebuild",
     "distance": "how far the nearest rows of small samples are",
     "rarity": "how rare the value of each column is",
@@ -31,7 +32,9 @@ def page_of(detector: Any, findings: Findings | None = None, X: Any = None) -> P
     if findings is None:
         return Page(f"An anomaly detector for {size_words(detector)}", detector.cut_.sentence, about)
     title = f"{findings.flagged:,} of {findings.count(len(findings.scores))} flagged"
-    return Page(title, " ".join([*findings.sentences, _oddest(findings)]), (findings_section(findings, detector, X), *about))
+    return Page(
+        title, " ".join([*findings.sentences, _oddest(findings)]), (findings_section(findings, detector, X), *about)
+    )
 
 
 def findings_section(findings: Findings, detector: Any = None, X: Any = None) -> Section:
@@ -44,7 +47,9 @@ def findings_section(findings: Findings, detector: Any = None, X: Any = None) ->
     images = X is not None and detector.codec_.kind == "images"
     return Section(
         "What stands out",
-        ("Below the scores the oddest images and, under each, where autoencoders fail to rebuild it.",) if images else (),
+        ("Below the scores the oddest images and, under each, where autoencoders fail to rebuild it.",)
+        if images
+        else (),
         () if images else _reason_tables(findings),
         (figure,),
         _pictures(findings, detector, X) if images else (),
@@ -57,7 +62,9 @@ def _reason_tables(findings: Findings) -> tuple[Table, ...]:
     order = findings.order[:WORST]
     flagged = [int(place) for place in order if findings.flags[place]]
     others = [int(place) for place in order if not findings.flags[place]]
-    header = (findings.noun, "column", "observed", "expected", "share")
+    header = (
+        (findings.noun, "column", "observed", "expected", "share") if findings.reasons else (findings.noun, "score")
+    )
     rest = "Not flagged, but next in line" if flagged else f"Nothing is flagged; the oddest {findings.noun}s"
     more = "" if findings.flagged == len(flagged) else f", the {len(flagged)} oddest"
     return tuple(
@@ -69,6 +76,8 @@ def _reason_tables(findings: Findings) -> tuple[Table, ...]:
 
 def _lines(findings: Findings, place: int) -> list[tuple[str, ...]]:
     """Return a line for each reason; the row's name stands in the first, its p-value in the second."""
+    if not findings.reasons:
+        return [(findings.label(place), f"{findings.scores[place]:.4g}, p {findings.p_values[place]:.2g}")]
     reasons = [
         (each.name, value_text(each.observed), value_text(each.expected), percent(each.share))
         for each in findings.reasons.get(place, ())
@@ -94,7 +103,7 @@ def cost_section(detector: Any, findings: Findings | None = None) -> Section:
         "Where to cut",
         (
             (
-                f"The cut in use is a score of {cut.score:.4g}; {percent(cut.false_alarm_rate)} of normal rows are expected above it. "
+                f"The cut in use is a score of {cut.score:.4g}; {percent(cut.false_alarm_rate)} of normal rows lie above. "
                 if np.isfinite(cut.score)
                 else "No cut is in use. "
             )
@@ -110,7 +119,7 @@ def detector_section(detector: Any) -> Section:
     """Return what the detector has learned from, how, and how far its word can be trusted."""
     calibration, heads = detector.calibration_, detector.judge_.heads
     said = (
-        f"It judges {size_words(detector)} by {_listed([HEADS.get(name, name) for name in heads])}. "
+        f"It judges {size_words(detector)} by {_listed([HEADS.get(str(name), str(name)) for name in heads])}. "
         f"{len(calibration.scores):,} rows calibrate its p-values, the smallest of which is {calibration.smallest_p:.2g}."
     )
     shown = ("threshold", "fdr", "alpha", "contamination", "novelty", "random_state")
@@ -162,5 +171,5 @@ def _pictures(findings: Findings, detector: Any, X: Any) -> tuple[Picture, ...]:
     )
 
 
-def _listed(words: list[str]) -> str:
+def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
