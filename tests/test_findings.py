@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,15 +155,28 @@ def test_windows_are_called_by_their_points() -> None:
 
 def test_what_p_values_mean_is_said_and_differs_for_the_rows_that_calibrate() -> None:
     assert "Only 9 rows calibrate, so no p-value can be below 10.0%" in findings().sentences[-1]
-    assert "so few rows have no p-value below 40.0%" in findings(among_themselves=True).sentences[-1]
     many = Calibration(np.arange(999.0))
-    own = Findings(
-        many.scores, many.p_values(many.scores), many.scores > 5, findings().cut, {}, many, among_themselves=True
-    )
-    assert own.p_values.min() == 2 / 1000
-    assert "rank among these very rows" in own.sentences[-1]
     found = Findings(np.array([2000.0, 5.0]), np.array([0.001, 0.9]), np.array([True, False]), findings().cut, {}, many)
     assert found.sentences[-1] == "1 row has a p-value of at most 0.01; were all normal, about 0.02 of 2 would."
+
+
+def test_rows_judged_among_themselves_are_ranked_and_that_is_said() -> None:
+    for n, words in (
+        (60, "have no p-value below 3.3%"),
+        (999, "at most the oddest 1.0% are flagged, whatever they are"),
+    ):
+        calibration = Calibration(np.arange(float(n)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # alpha is less than 60 rows can show
+            cut = decide(calibration, "alpha", alpha=0.01)
+        scores = calibration.scores
+        found = Findings(
+            scores, calibration.p_values(scores), cut.flags(scores), cut, {}, calibration, among_themselves=True
+        )
+        assert found.p_values.min() == 2 / (n + 1)
+        assert words in found.sentences[1]
+    by_share = replace(found, cut=decide(calibration, "contamination", contamination=0.1))
+    assert "one in a hundred" in by_share.sentences[2]
 
 
 @pytest.mark.parametrize("family", ["numpy", "pandas", "arrow", "polars", "list"])

@@ -337,7 +337,7 @@ class MovesDisplay:
 
 
 class OperatingCurveDisplay:
-    """For every cut the share of normal rows flagged wrongly and the share of the training rows flagged, and the cut in use."""
+    """For every cut the share of normal rows flagged wrongly and the share of the rows at hand flagged, and the cut in use."""
 
     figure_: Figure
     ax_: Axes
@@ -354,7 +354,7 @@ class OperatingCurveDisplay:
         ax = self.ax_ = _axes(ax, (6.4, 3.2))
         self.figure_ = _figure_of(ax)
         curve = self.curve
-        ax.plot(curve.cuts, curve.flagged, color=PALETTE.muted, linewidth=1.4, label="training rows flagged")
+        ax.plot(curve.cuts, curve.flagged, color=PALETTE.muted, linewidth=1.4, label="rows flagged")
         ax.plot(curve.cuts, curve.false_alarm_rate, color=PALETTE.accent, linewidth=1.8, label="normal rows flagged")
         if curve.chosen is not None:
             ax.axvline(curve.chosen.score, color=PALETTE.alert, linewidth=1, zorder=0, label=curve.chosen.rule)

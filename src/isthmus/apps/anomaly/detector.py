@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -17,11 +18,15 @@ from isthmus.apps.anomaly.ensemble import learn_ensemble
 from isthmus.apps.anomaly.findings import Findings, find
 from isthmus.apps.anomaly.given import learn_given
 from isthmus.apps.anomaly.health import check_scores
+from isthmus.apps.anomaly.pictures import find_regions
+from isthmus.apps.anomaly.reasons import find_reasons
 from isthmus.apps.anomaly.saving import restore, to_saved
 from isthmus.apps.anomaly.sections import page_of
+from isthmus.apps.anomaly.series import PointScores, learn_series, point_calibration, points_from
 from isthmus.apps.page import Page
+from isthmus.data import Series
 from isthmus.data.rows import Rows
-from isthmus.errors import SettingError
+from isthmus.errors import DataError, SettingError
 from isthmus.estimator import Autoencoder
 from isthmus.inputs import check_input, learn_rows
 
@@ -38,11 +43,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     ----------
     autoencoder : None, or an autoencoder, fitted or not, whose residuals and codes are to judge the rows. The rows ``fit``
         is given then calibrate it; of those a fitted one has learned from, the ones it held out.
-    threshold : where ``predict`` cuts, fixed at fit: "fdr" (at most a share ``fdr`` of the flagged training rows is flagged
-        wrongly; where none stands out, "alpha"), "alpha" (a share ``alpha`` of normal rows is flagged), "contamination" (that
-        share of the training rows is flagged), or an anomaly score.
+    threshold : where ``predict`` cuts, fixed at fit: "alpha" (a share ``alpha`` of rows like those of the calibration is
+        flagged), "contamination" (that share of the training rows is flagged), an anomaly score, or "fdr" (at most a share
+        ``fdr`` of what is flagged is flagged wrongly). The training rows alone cannot show which share of them is odd, so that
+        at fit "fdr" is "alpha"; it is itself in ``recalibrate(X, batch)`` and, batch by batch, in ``detect``.
     fdr, alpha, contamination : what these rules ask for.
-    novelty : are all training rows normal? Then none is set aside, neither in learning nor in calibration.
+    novelty : are all training rows normal? Then none is set aside in learning. If some are odd all the same, or ``novelty``
+        is False and some are, p-values are too large, never too small, until clean rows ``recalibrate`` them.
     random_state : the seed; numpy's and torch's own generators are never touched.
 
     Attributes
@@ -84,11 +91,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             rng = np.random.default_rng()
         else:
             rng = np.random.default_rng(int(check_random_state(self.random_state).randint(2**31 - 1)))
+        stride = 1
         if self.autoencoder is None:
             X = check_input(self, X, reset=True)
             learned = learn_rows(X, "columns")
             self.codec_ = learned.codec
-            self.judge_, scores = learn_ensemble(X, learned, not self.novelty, rng)
+            if isinstance(X, Series):
+                self.judge_, scores, stride = learn_series(X, learned, not self.novelty, rng)
+            else:
+                self.judge_, scores = learn_ensemble(X, learned, not self.novelty, rng)
         elif isinstance(self.autoencoder, Autoencoder):
             X = check_input(self, X, reset=True)
             self.codec_, self.judge_, scores = learn_given(self.autoencoder, X, not self.novelty, rng)
@@ -97,19 +108,25 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 f"autoencoder={self.autoencoder!r} must be an isthmus Autoencoder, fitted or not, or None."
             )
         self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
-        check_scores(scores)
         self.training_scores_ = scores
-        return self._calibrate(scores, "plain" if self.novelty else "robust")
+        return self._calibrate(scores, None, stride)
 
-    def recalibrate(self, X: Any, novelty: bool | None = None) -> Self:
-        """Fix the threshold anew on rows that were not trained on, without training; ``novelty``: are all of them normal?"""
-        scores = self.anomaly_score(X)
+    def recalibrate(self, X: Any, batch: Any = None) -> Self:
+        """Fix p-values and threshold anew on normal rows ``X`` that were not trained on, without training.
+
+        ``batch``: unlabelled rows such as will be judged; they tell threshold="fdr" how many anomalies to expect, and
+        threshold="contamination" where they lie.
+        """
+        return self._calibrate(self.anomaly_score(X), None if batch is None else self.anomaly_score(batch))
+
+    def _calibrate(self, scores: np.ndarray, batch: np.ndarray | None, stride: int = 1) -> Self:
         check_scores(scores)
-        return self._calibrate(scores, "plain" if (self.novelty if novelty is None else novelty) else "robust")
-
-    def _calibrate(self, scores: np.ndarray, null: Any) -> Self:
-        self.calibration_ = Calibration(scores, null)
-        self.cut_: Cut = decide(self.calibration_, self.threshold, self.fdr, self.alpha, self.contamination)
+        if self.codec_.kind == "series":  # stride: one of so many windows was scored
+            codec: Any = self.codec_
+            self.point_calibration_ = point_calibration(scores, codec.length, codec.step * stride)
+        calibration = Calibration(scores)
+        self.cut_: Cut = decide(calibration, self.threshold, self.fdr, self.alpha, self.contamination, batch)
+        self.calibration_, self.batch_ = calibration, None if batch is None else np.sort(batch)
         self.threshold_, self.offset_ = self.cut_.score, -self.cut_.score
         return self
 
@@ -142,6 +159,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         return self.calibration_.detect(self.anomaly_score(X), self.fdr if fdr is None else fdr)
 
+    def explain(self, X: Any, top: int = 3) -> Any:
+        """Say for each row which ``top`` columns make it odd, what they hold, and what rows like it hold there.
+
+        Of images: a heat map and the worst region (:mod:`isthmus.apps.anomaly.pictures`).
+        """
+        check_is_fitted(self)
+        if isinstance(top, bool) or not isinstance(top, Integral) or top < 1:
+            raise SettingError(f"top={top!r} must be how many columns to name, at least 1.")
+        X = check_input(self, X, reset=False)
+        if self.codec_.kind == "images":
+            return find_regions(self, self.codec_.view(X))
+        return find_reasons(self, X, self.codec_.view(X), int(top))
+
     def findings(self, X: Any, fdr: float | None = None) -> Findings:
         """Return scores, p-values, verdicts and reasons, as arrays, a table and sentences; ``fdr`` as in :meth:`detect`."""
         check_is_fitted(self)
@@ -152,11 +182,28 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         return page_of(self) if X is None else page_of(self, find(self, X), X)
 
+    def point_scores(self, series: Any) -> PointScores:
+        """Return how odd every point of a series is, with p-values, and what each channel adds.
+
+        ``series`` is a Series, or an array (points, channels) that is cut as in training.
+        """
+        check_is_fitted(self)
+        if self.codec_.kind != "series":
+            raise DataError(
+                f"The detector has learned from {self.codec_.kind}, which have no points in time; fit it on an "
+                "isthmus.Series(values, length)."
+            )
+        codec: Any = self.codec_
+        if not isinstance(series, Series):
+            series = Series(series, codec.length, codec.step)
+        rows = self._rows(series)
+        return points_from(self.judge_, rows, len(series.values), codec.length, series.step, self.point_calibration_)
+
     @property
     def operating_curve_(self) -> OperatingCurve:
         """What every cut would cost and flag."""
         check_is_fitted(self)
-        return OperatingCurve.of(self.calibration_, self.cut_)
+        return OperatingCurve.of(self.calibration_, self.cut_, self.batch_)
 
     def _rows(self, X: Any) -> Rows:
         check_is_fitted(self)

@@ -118,16 +118,7 @@ class Findings:
 
     def _said_of_p_values(self) -> str:
         if self.among_themselves:
-            least = 2 / (len(self.p_values) + 1)
-            if least > 0.01:
-                return (
-                    f"Ranked among themselves, so few {self.noun}s have no p-value below {percent(least)}: look at the oddest, "
-                    "or flag a share of them (contamination)."
-                )
-            return (
-                f"A p-value here is a rank among these very {self.noun}s: one in a hundred always has .01. It says which are "
-                "odd, not that any is wrong."
-            )
+            return f"A p-value here is a rank among these very {self.noun}s: one in a hundred always has .01."
         n, smallest = len(self.p_values), self.calibration.smallest_p
         level = 0.01 if smallest <= 0.01 else 0.05
         if smallest > level:

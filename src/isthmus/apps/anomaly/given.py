@@ -78,13 +78,14 @@ def learn_given(
 ) -> tuple[Codec, Judge, np.ndarray]:
     """Return codec and judge by an autoencoder, fitted where it is not, and the scores of the rows that calibrate it."""
     ae, rows, known, calibrating = (_met if hasattr(autoencoder, "model_") else _fit)(autoencoder, X, prunes, rng)
-    columns, n = Columns.of(ae.codec_.layout), len(rows)
+    columns, n = Columns.of_codec(ae.codec_), len(rows)
+    overlap = getattr(rows, "overlap", 0) if known is calibrating else 0  # else windows between them are left out
     residual = Residuals([ae], columns)
     residuals = residual.settle(rows, calibrating, None)
-    bags = halves(known, BAGS, MOST, rng)
+    bags = halves(known, BAGS, MOST, rng, overlap)
     distance = CodeDistance.learn(ae.model_, rows, bags, known)
     heads: dict[str, Head] = {"residual": residual, "code": distance}
-    found = {"residual": residuals[calibrating], "code": distance.of(rows, seen(bags, n))[calibrating]}
+    found = {"residual": residuals[calibrating], "code": distance.of(rows, seen(bags, n, overlap))[calibrating]}
     judge = Judge.settle(heads, found, np.arange(len(calibrating)), columns)
     return ae.codec_, judge, judge.combine(found)
 

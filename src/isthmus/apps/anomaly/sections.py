@@ -10,6 +10,7 @@ import numpy as np
 
 from isthmus.apps.anomaly.decisions import OperatingCurve
 from isthmus.apps.anomaly.findings import WORST, Findings, taken
+from isthmus.apps.anomaly.pictures import heat_maps
 from isthmus.apps.displays import OperatingCurveDisplay, ScoreHistogramDisplay, picture
 from isthmus.apps.page import Page, heat, setting_text, value_text
 from isthmus.apps.section import Figure, Picture, Section, Table
@@ -22,6 +23,9 @@ HEADS: dict[str, str] = {
     "residual": "what autoencoders cannot rebuild",
     "distance": "how far the nearest rows of small samples are",
     "rarity": "how rare the value of each column is",
+    "conditional": "what its past and its other channels make of each point",
+    "level": "how far the level of each channel is from the usual",
+    "stuck": "how long values repeat",
     "code": "how far the code is from other codes",
 }
 
@@ -92,7 +96,7 @@ def cost_section(detector: Any, findings: Findings | None = None) -> Section:
     """Return what every cut would cost."""
     calibration = detector.calibration_
     cut = detector.cut_ if findings is None else findings.cut
-    curve = OperatingCurve.of(calibration, cut)
+    curve = OperatingCurve.of(calibration, cut, None if findings is None else findings.scores)
     rows = []
     for rate in (rate for rate in RATES if rate >= calibration.smallest_p):
         score = calibration.score_at(rate)
@@ -161,13 +165,14 @@ def _pictures(findings: Findings, detector: Any, X: Any) -> tuple[Picture, ...]:
     rows = codec.encode(taken(detector, X, order))
     pixels = codec.scaling.decode(rows.take(slice(None))[0].numpy(), codec.dtype)  # (n, c, h, w)
     unit = pixels / 255 if pixels.dtype == np.uint8 else pixels
-    odd = detector.judge_.heads["residual"].of(rows) if "residual" in detector.judge_.heads else [None] * len(order)
+    # with too few images to learn from, no autoencoder rebuilds any
+    hot = heat_maps(detector, rows)[:, None] if "residual" in detector.judge_.heads else [None] * len(order)
     return tuple(
         Picture(
-            (picture(image), *(() if where is None else (heat(where.reshape(codec.layout.shape)),))),
+            (picture(image), *(() if where is None else (heat(where),))),
             f"{findings.label(int(place))}, p {findings.p_values[place]:.2g}",
         )
-        for place, image, where in zip(order, unit, odd, strict=True)
+        for place, image, where in zip(order, unit, hot, strict=True)
     )
 
 
