@@ -213,7 +213,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return find_reasons(self, X, self.codec_.view(X), int(top))
 
     def findings(self, X: Any, fdr: float | None = None) -> Findings:
-        """Return scores, p-values, verdicts and reasons of rows, as arrays and sentences; ``fdr`` as in :meth:`detect`."""
+        """Return scores, p-values, verdicts and reasons, as arrays, a table and sentences; ``fdr`` as in :meth:`detect`."""
         check_is_fitted(self)
         return find(self, X, fdr)
 
