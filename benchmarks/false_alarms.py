@@ -207,7 +207,11 @@ def detector(chosen: str, seeds: int) -> None:
             odd |= {"swap": swapped(fresh, rng)} if others is None else {"class": others}
             dirt = some(train, rng.permutation(len(train))[: round(SHARE / (1 - SHARE) * len(train))])
             dirty = both(train, five(dirt, rng))
-            for label, rows, novelty in (("novelty", train, True), ("default", train, False), ("5 % dirt", dirty, False)):
+            for label, rows, novelty in (
+                ("novelty", train, True),
+                ("default", train, False),
+                ("5 % dirt", dirty, False),
+            ):
                 made = AnomalyDetector(novelty=novelty, random_state=seed).fit(rows)
                 of_fresh = made.anomaly_score(fresh)
                 clean = min(CLEAN, len(fresh) // 3)
@@ -228,7 +232,9 @@ def detector(chosen: str, seeds: int) -> None:
 
 def show(totals: dict[Any, list[np.ndarray]]) -> None:
     """Print sums and means of what :func:`judged` returned."""
-    print(f"{'':44} false alarms at .01 (of rows)    FDR  recall   best  recall/best   fixed: found    FDR  recall/best")
+    print(
+        f"{'':44} false alarms at .01 (of rows)    FDR  recall   best  recall/best   fixed: found    FDR  recall/best"
+    )
     for names, numbers in totals.items():
         false, rows, fdp, recall, best, found, *fixed = np.sum(numbers, 0)
         n = len(numbers)

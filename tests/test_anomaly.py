@@ -380,7 +380,11 @@ def test_a_folder_whose_settings_lack_something_is_refused(key: str, tmp_path: P
     path = tmp_path / "model" / "config.json"
     config = json.loads(path.read_text())
     assert "heads" in json.dumps(config)
-    inner = config if key in config else next(value for value in config.values() if isinstance(value, dict) and key in value)
+    inner = (
+        config
+        if key in config
+        else next(value for value in config.values() if isinstance(value, dict) and key in value)
+    )
     del inner[key]
     path.write_text(json.dumps(config))
     with pytest.raises(ModelFileError):

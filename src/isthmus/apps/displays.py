@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from isthmus.apps.anomaly.decisions import OperatingCurve
+    from isthmus.apps.anomaly.series import PointScores
     from isthmus.apps.interpretation import Interpretation
     from isthmus.estimator import Autoencoder
     from isthmus.history import History
@@ -412,6 +413,28 @@ class ScoreHistogramDisplay:
 BARS = 50
 LARGEST_PLAIN_COUNT = 60
 """Where a bar holds more rows than these, counts are shown on a logarithmic scale: the odd ones are few."""
+
+
+class PointScoresDisplay:
+    """How odd each point of a series is, the stretches that stand out, and the warm-up, where less is known, in pale."""
+
+    figure_: Figure
+    ax_: Axes
+
+    def __init__(self, points: PointScores, alpha: float = 0.01) -> None:
+        self.points, self.alpha = points, alpha
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        ax = self.ax_ = _axes(ax, (6.4, 2.4))
+        self.figure_ = _figure_of(ax)
+        scores, pale = self.points.scores, self.points.warm_up
+        ax.plot(np.where(pale, scores, np.nan), color=PALETTE.line, linewidth=1)
+        ax.plot(np.where(pale, np.nan, scores), color=PALETTE.accent, linewidth=1)
+        for event in self.points.events(self.alpha):
+            ax.axvspan(event.start - 0.5, event.stop - 0.5, color=PALETTE.alert, alpha=0.2, linewidth=0)
+        ax.set_xlabel("point")
+        ax.set_ylabel("anomaly score")
+        return self
 
 
 def flatten_codes(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

@@ -81,6 +81,11 @@ class Frequencies:
         values = one_a_column(rows, self.columns)
         return np.stack([h.surprise(column, seen) for h, column in zip(self.histograms, values.T, strict=True)], 1)
 
+    def count(self, rows: Rows) -> None:
+        """Count further rows, in the bins there are."""
+        for histogram, column in zip(self.histograms, one_a_column(rows, self.columns).T, strict=True):
+            histogram.counts += np.bincount(histogram.place(column), minlength=len(histogram.counts))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything, flat."""
         return {

@@ -52,8 +52,12 @@ class CodeDistance:
         assert self._neighbours is not None, "learned or restored"
         return self._neighbours
 
+    def codes(self, rows: Rows) -> DenseRows:
+        """Return the codes of rows, in units of their spread."""
+        return self._scaled(_codes(self.model, rows))
+
     def of(self, rows: Rows, seen: np.ndarray | None = None) -> np.ndarray:
-        return self.neighbours.of(self._scaled(_codes(self.model, rows)), seen).sum(1, keepdims=True)
+        return self.neighbours.of(self.codes(rows), seen).sum(1, keepdims=True)
 
     def _scaled(self, values: np.ndarray) -> DenseRows:
         return DenseRows(values / np.where(self.spread > 0, self.spread, 1))

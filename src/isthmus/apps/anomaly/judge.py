@@ -65,7 +65,9 @@ class Judge:
         """Return (n, columns) the share of each column in the score: of what exceeds the usual, head by head as they count."""
         tails = np.stack([self.tails[name](cells.sum(1)) for name, cells in found.items()])
         weights = tails == tails.max(0) if self.one_suffices else tails
-        excess = np.stack([np.maximum(cells - self.typical[name], 0) for name, cells in found.items()])
+        above = [np.maximum(cells - self.typical[name], 0) for name, cells in found.items()]
+        # a head that judges rows as a whole blames all columns alike
+        excess = np.stack([np.broadcast_to(each, (len(each), self.columns.number)) for each in above])
         total = excess.sum(-1, keepdims=True)
         shared = np.where(total > 0, excess / np.where(total > 0, total, 1), 1 / excess.shape[-1])
         return (weights[..., None] * shared).sum(0) / np.maximum(weights.sum(0), 1e-300)[:, None]

@@ -18,7 +18,7 @@ from isthmus.apps.anomaly.given import CodeDistance
 from isthmus.apps.anomaly.judge import Head, Judge
 from isthmus.apps.anomaly.neighbours import Neighbours
 from isthmus.apps.anomaly.residuals import Residuals
-from isthmus.apps.anomaly.series import Level, Stuck
+from isthmus.apps.anomaly.series import Stuck
 from isthmus.apps.anomaly.tails import Tail
 from isthmus.estimator import Autoencoder
 from isthmus.folder import to_saved as autoencoder_to_saved
@@ -30,7 +30,7 @@ def to_saved(detector: Any) -> persistence.Saved:
     judge, seed = detector.judge_, detector.random_state
     params = {name: value for name, value in detector.get_params(deep=False).items() if name != "autoencoder"}
     params["random_state"] = int(seed) if isinstance(seed, Integral) else None
-    arrays: dict[str, np.ndarray] = {"calibration": detector.calibration_.scores}
+    arrays: dict[str, np.ndarray] = {"calibration": detector.calibration_.scores, "reference": detector.reference_}
     arrays |= {} if detector.batch_ is None else {"batch": detector.batch_}
     if hasattr(detector, "point_calibration_"):
         arrays["point_calibration"] = detector.point_calibration_.scores
@@ -53,6 +53,7 @@ def to_saved(detector: Any) -> persistence.Saved:
         "n_features_in": detector.n_features_in_,
         "feature_names_in": list(map(str, getattr(detector, "feature_names_in_", []))) or None,
         "reading": detector.reading_,
+        "n_seen": detector.n_seen_,
     }
     codec = detector.codec_
     return persistence.Saved(
@@ -88,6 +89,7 @@ def restore(detector: Any, saved: persistence.Saved) -> None:
     detector.n_features_in_, detector.reading_ = config["n_features_in"], config["reading"]
     if config["feature_names_in"]:
         detector.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
+    detector.reference_, detector.n_seen_ = arrays["reference"], config["n_seen"]
     detector.calibration_, detector.batch_ = Calibration(arrays["calibration"]), arrays.get("batch")
     if "point_calibration" in arrays:
         detector.point_calibration_ = Calibration(arrays["point_calibration"])
@@ -100,8 +102,6 @@ def _arrays(head: Any) -> dict[str, np.ndarray]:
         return {"scale": head.scale} | {f"group_{place}": group for place, group in enumerate(head.groups)}
     if isinstance(head, (Frequencies, Stuck)):
         return head.arrays()
-    if isinstance(head, Level):
-        return {"middle": head.middle, "spread": head.spread}
     if isinstance(head, Conditional):
         sizes = np.array([head.group, head.channels])
         return {"means": head.means, "precisions": head.precisions, "sizes": sizes}
@@ -119,9 +119,7 @@ def _head(name: str, arrays: dict[str, np.ndarray], members: list[Autoencoder], 
         return head
     if name == "rarity":
         return Frequencies.from_arrays(arrays, columns)
-    if name == "level":
-        return Level(arrays["middle"], arrays["spread"])
-    if name == "stuck":
+    if name in ("stuck", "stuck alone"):
         return Stuck.from_arrays(arrays)
     if name == "conditional":
         return Conditional(arrays["means"], arrays["precisions"], *arrays["sizes"].tolist())

@@ -70,10 +70,10 @@ def learn_series(X: Any, learned: Learned, prunes: bool, rng: np.random.Generato
     chosen, known = bags(BAGS, MOST)
     head = heads["distance"] = Neighbours.learn(rows, columns, chosen)
     found["distance"] = head.of(rows, known)
-    head = heads["level"] = Level.learn(rows.subset(kept), layout)
-    found["level"] = head.of(rows)
-    head = heads["stuck"] = Stuck.learn(rows.subset(kept), layout)
-    found["stuck"] = head.of(rows)
+    for alone in (False, True)[: layout.shape[1]]:
+        name = "stuck alone" if alone else "stuck"
+        head = heads[name] = Stuck.learn(rows.subset(kept), layout, alone)
+        found[name] = head.of(rows)
     judge = Judge.settle(heads, found, kept, columns, one_suffices=True)
     return judge, judge.combine(found), stride
 
@@ -99,42 +99,23 @@ def members_for(layout: Layout, n_rows: int, seeds: Sequence[int]) -> list[Autoe
     ]
 
 
-class Level:
-    """The mean over a window of |x - median| / MAD, both of the channel among the points learned from."""
-
-    def __init__(self, middle: np.ndarray, spread: np.ndarray) -> None:
-        self.middle, self.spread = middle, spread
-        """(channels,) each."""
-
-    @classmethod
-    def learn(cls, rows: Rows, layout: Layout) -> Level:
-        firsts = np.concatenate([_windows(x, seen, layout.shape)[:, 0] for _, x, seen in pieces(rows)])
-        middle = _zero_for_none(np.nanmedian, firsts)
-        spread = _zero_for_none(np.nanmedian, abs(firsts - middle))
-        return cls(middle, np.where(spread > 0, spread, 1.0))
-
-    def of(self, rows: Rows) -> np.ndarray:
-        out = np.empty((len(rows), len(self.middle)))
-        for place, x, observed in pieces(rows):
-            apart = abs(_windows(x, observed, (-1, len(self.middle))) - self.middle) / self.spread
-            out[place] = np.nan_to_num(apart).sum(1) / np.maximum((~np.isnan(apart)).sum(1), 1)
-        return out
-
-
 class Stuck:
-    """How rare it is for a channel to repeat one value so many times in a row: -log of the share of windows that do."""
+    """How rare it is for a channel to repeat one value so many times in a row: -log of the share of windows that do.
 
-    def __init__(self, tails: list[Tail]) -> None:
-        self.tails = tails
+    With ``alone`` only repeats count beside which another channel moves: recorders that pause hold all channels, which is
+    usual in many series, and would hide a single sensor that is stuck.
+    """
+
+    def __init__(self, tails: list[Tail], alone: bool) -> None:
+        self.tails, self.alone = tails, alone
         """One for each channel."""
 
     @classmethod
-    def learn(cls, rows: Rows, layout: Layout) -> Stuck:
-        lengths = longest_repeats(rows, layout.shape[1])
-        return cls([Tail.learn(channel) for channel in lengths.T])
+    def learn(cls, rows: Rows, layout: Layout, alone: bool) -> Stuck:
+        return cls([Tail.learn(channel) for channel in longest_repeats(rows, layout.shape[1], alone).T], alone)
 
     def of(self, rows: Rows) -> np.ndarray:
-        lengths = longest_repeats(rows, len(self.tails))
+        lengths = longest_repeats(rows, len(self.tails), self.alone)
         return np.stack([tail(channel) for tail, channel in zip(self.tails, lengths.T, strict=True)], 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -144,20 +125,28 @@ class Stuck:
             "rarities": np.concatenate([tail.heights for tail in self.tails]),
             "slopes": np.array([tail.slope for tail in self.tails]),
             "sizes": np.array([len(tail.knots) for tail in self.tails]),
+            "alone": np.array([self.alone]),
         }
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Stuck:
         cuts = np.cumsum(arrays["sizes"])[:-1]
         parts = (np.split(arrays["repeats"], cuts), np.split(arrays["rarities"], cuts), arrays["slopes"])
-        return cls([Tail(knots, heights, float(slope)) for knots, heights, slope in zip(*parts, strict=True)])
+        tails = [Tail(knots, heights, float(slope)) for knots, heights, slope in zip(*parts, strict=True)]
+        return cls(tails, bool(arrays["alone"][0]))
 
 
-def longest_repeats(rows: Rows, channels: int) -> np.ndarray:
-    """Return (n, channels) how often in a row, at most, each channel of a window repeats the value before; gaps repeat none."""
+def longest_repeats(rows: Rows, channels: int, alone: bool = False) -> np.ndarray:
+    """Return (n, channels) how often in a row, at most, each channel of a window repeats the value before.
+
+    Gaps repeat nothing; with ``alone`` neither does a point at which every channel repeats.
+    """
     out = np.empty((len(rows), channels))
     for place, x, observed in pieces(rows):
-        same = np.diff(_windows(x, observed, (-1, channels)), axis=1) == 0
+        steps = np.diff(_windows(x, observed, (-1, channels)), axis=1)
+        same = steps == 0
+        if alone:
+            same &= (abs(steps) > 0).any(-1, keepdims=True)
         run = longest = np.zeros((len(x), channels), np.int64)
         for point in range(same.shape[1]):
             run = np.where(same[:, point], run + 1, 0)
@@ -170,12 +159,6 @@ def _windows(x: np.ndarray, observed: np.ndarray | None, shape: Sequence[int]) -
     """Return float64 (m, length, channels) with NaN at gaps."""
     values = x.astype(np.float64) if observed is None else np.where(observed, x, np.nan).astype(np.float64)
     return values.reshape(len(x), *shape)
-
-
-def _zero_for_none(of: Any, values: np.ndarray) -> np.ndarray:
-    """Return a statistic (channels,) of values (n, channels); 0 where a channel holds none."""
-    empty = np.isnan(values).all(0)
-    return of(np.where(empty, 0.0, values), axis=0)
 
 
 # -- from windows to points ------------------------------------------------------------------------------------------
@@ -245,7 +228,7 @@ def coverage(windows: int, total: int, length: int, step: int) -> np.ndarray:
     return ends[:-1].cumsum()
 
 
-def point_calibration(scores: np.ndarray, length: int, step: int) -> Calibration:
-    """Hold points against training points: each mean of the windows, one every ``step`` points, that cover one point."""
+def by_point(scores: np.ndarray, length: int, step: int) -> np.ndarray:
+    """Return the mean score of each run of windows, one every ``step`` points, that cover a point together."""
     width = min(-(-length // step), len(scores))
-    return Calibration(np.convolve(scores, np.full(width, 1 / width), "valid"))
+    return np.convolve(scores, np.full(width, 1 / width), "valid")
