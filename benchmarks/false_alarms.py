@@ -14,8 +14,8 @@ other label.
 detector: AnomalyDetector, `novelty` and by default, fitted on clean rows; by default on rows with 5 % anomalies ("five") among
 them; and the same after `recalibrate` on 500 clean rows (or a third of the fresh ones), which are then not judged.
 
-rates: simple scorers. A third of the training rows, with a share of anomalies mixed in (dirt), is kept from the fit to calibrate,
-or, with --members 8, all of it is scored out of bag. A scorer is anything with fit(X) and score(X) -> (n,), higher = odder;
+rates: simple scorers. A third of the training rows, with a share of anomalies mixed in (dirt), is kept from the fit to
+calibrate, or, with --members 8, all of it is scored out of bag. A scorer is anything with fit(X) and score(X) -> (n,), higher = odder;
 `--scorers package.module:Class` drops one in.
 
 bags: rows that were kept out beside rows scored by the half of the members that has not seen them ("out of bag"; a new
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import time
 import warnings
 from collections import defaultdict
@@ -240,8 +241,8 @@ def show(totals: dict[Any, list[np.ndarray]]) -> None:
         n = len(numbers)
         print(
             f"{' '.join(names):44} {false / rows:19.4f} ({rows:7.0f})  {fdp / n:5.3f}  {recall / n:6.2f}  {best / n:5.2f}  "
-            f"{recall / max(best, 1e-9):11.2f}   {found / n:12.2f}  {fixed[0] / max(found, 1):5.3f}  "
-            f"{fixed[1] / max(fixed[2], 1e-9):11.2f}"
+            f"{recall / best if best else math.nan:11.2f}   {found / n:12.2f}  {fixed[0] / max(found, 1):5.3f}  "
+            f"{fixed[1] / fixed[2] if fixed[2] else math.nan:11.2f}"
         )
 
 

@@ -23,6 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import isthmus as ist
 from isthmus.apps.anomaly import ensemble, residuals
+from isthmus.apps.anomaly.tails import Tail, leave_one_out
 from isthmus.errors import DataError, DataWarning, IsthmusError, ModelFileError, SettingError
 
 AE = {"latent_dim": 2, "max_epochs": 5, "random_state": 0, "verbose": False}
@@ -284,19 +285,26 @@ def test_an_autoencoder_that_has_learned_nothing_is_refused() -> None:
 # -- what is promised
 
 
-def test_out_of_bag_p_values_of_normal_rows_are_uniform() -> None:
-    """Of exchangeable rows; those out of bag are judged by fewer members, so levels may be kept with room to spare."""
-    levels, n = np.array([0.02, 0.05, 0.1, 0.2]), 199
-    for novelty in (True, False):
-        shares = []
-        for seed in range(14):
-            rng = np.random.default_rng(seed)
-            detector = ist.AnomalyDetector(novelty=novelty, random_state=seed).fit(rng.normal(size=(n, 5)))
-            p = detector.p_values(rng.normal(size=(1000, 5)))
-            shares.append((p[:, None] <= levels + 1e-12).mean(0))
-        error = np.std(shares, 0) / math.sqrt(len(shares) - 1)
-        assert (np.mean(shares, 0) < levels + 4 * error).all()
-        assert (np.mean(shares, 0) > 0.3 * levels).all()
+@pytest.mark.parametrize(("n", "novelty", "fits"), [(39, True, 80), (99, True, 6), (99, False, 6)])
+def test_out_of_bag_p_values_of_normal_rows_are_uniform(n: int, novelty: bool, fits: int) -> None:
+    """The smallest level counts most: a row that no tail has learned from may lie beyond all that one has."""
+    levels, shares = np.array([1, 2, 4, 10, 20]) / (n + 1), []
+    for seed in range(fits):
+        rng = np.random.default_rng(seed)
+        detector = ist.AnomalyDetector(novelty=novelty, random_state=seed).fit(rng.normal(size=(n, 5)))
+        p = detector.p_values(rng.normal(size=(1000, 5)))
+        shares.append((p[:, None] <= levels + 1e-12).mean(0))
+    # the share below k / (n + 1) is Beta(k, n + 1 - k) over calibrations
+    error = np.sqrt(levels * (1 - levels) / (n + 2) / fits)
+    assert (np.abs(np.mean(shares, 0) - levels) < 4 * error).all()
+
+
+def test_a_reference_score_is_what_a_tail_of_all_others_says() -> None:
+    rng = np.random.default_rng(0)
+    for n in (2, 3, 5, 40, 300):
+        for scores in (rng.normal(size=n), np.round(2 * rng.normal(size=n)), np.ones(n)):
+            others = [Tail.learn(np.delete(scores, row))(scores[row : row + 1])[0] for row in range(n)]
+            np.testing.assert_allclose(leave_one_out(scores), others, rtol=1e-12)
 
 
 def test_rows_far_off_are_flagged_and_few_others(full) -> None:
@@ -419,8 +427,7 @@ def check_any(X: pd.DataFrame) -> None:
         warnings.simplefilter("ignore", DataWarning)
         try:
             detector = ist.AnomalyDetector(random_state=0).fit(X)
-        except IsthmusError as error:
-            assert len(str(error)) > 20  # a sentence
+        except IsthmusError:
             return
         scores = detector.anomaly_score(X)
         np.testing.assert_array_equal(np.r_[detector.anomaly_score(X[:1]), detector.anomaly_score(X[1:])], scores)
