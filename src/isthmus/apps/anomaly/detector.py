@@ -17,7 +17,7 @@ from isthmus.apps.anomaly.decisions import Cut, OperatingCurve, decide
 from isthmus.apps.anomaly.ensemble import PRUNED, learn_ensemble
 from isthmus.apps.anomaly.findings import Findings, find
 from isthmus.apps.anomaly.given import learn_given
-from isthmus.apps.anomaly.health import check_scores
+from isthmus.apps.anomaly.health import check_extremes, check_finite, check_rows, check_scores
 from isthmus.apps.anomaly.pictures import find_regions
 from isthmus.apps.anomaly.reasons import find_reasons
 from isthmus.apps.anomaly.saving import restore, to_saved
@@ -97,10 +97,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             X = check_input(self, X, reset=True)
             learned = learn_rows(X, "columns")
             self.codec_ = learned.codec
+            check_rows(learned.rows)
             if isinstance(X, Series):
                 self.judge_, scores, stride = learn_series(X, learned, not self.novelty, rng)
             else:
                 self.judge_, scores = learn_ensemble(X, learned, not self.novelty, rng)
+                check_extremes(scores, learned.rows, self.judge_.columns)
         elif isinstance(self.autoencoder, Autoencoder):
             X = check_input(self, X, reset=True)
             self.codec_, self.judge_, scores = learn_given(self.autoencoder, X, not self.novelty, rng)
@@ -172,7 +174,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def anomaly_score(self, X: Any) -> np.ndarray:
         """Return (n,) how odd each row is; higher is odder."""
-        return self.judge_.score(self._rows(X))
+        return check_finite(self.judge_.score(self._rows(X)))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Return (n,) how normal each row is: minus :meth:`anomaly_score`, scikit-learn's sign."""
@@ -211,7 +213,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return find_reasons(self, X, self.codec_.view(X), int(top))
 
     def findings(self, X: Any, fdr: float | None = None) -> Findings:
-        """Return scores, p-values, verdicts and reasons of rows, as arrays and sentences; ``fdr`` as in :meth:`detect`."""
+        """Return scores, p-values, verdicts and reasons, as arrays, a table and sentences; ``fdr`` as in :meth:`detect`."""
         check_is_fitted(self)
         return find(self, X, fdr)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from isthmus.apps.anomaly.cells import Columns
-from isthmus.apps.anomaly.tails import Tail
+from isthmus.apps.anomaly.tails import Tail, leave_one_out
 from isthmus.chunks import chunks
 from isthmus.data.rows import Rows
 
@@ -71,6 +71,11 @@ class Judge:
         total = excess.sum(-1, keepdims=True)
         shared = np.where(total > 0, excess / np.where(total > 0, total, 1), 1 / excess.shape[-1])
         return (weights[..., None] * shared).sum(0) / np.maximum(weights.sum(0), 1e-300)[:, None]
+
+    def combine_references(self, found: dict[str, np.ndarray]) -> np.ndarray:
+        """Return (n,) the same of the rows that :meth:`settle` has learned from, each as if it had not."""
+        tails = [leave_one_out(cells.sum(1)) for cells in found.values()]
+        return np.max(tails, axis=0) if self.one_suffices else np.sum(tails, axis=0)
 
     def cells(self, rows: Rows) -> dict[str, np.ndarray]:
         """Return for each head (n, columns) what every column adds to the oddness of each row."""
