@@ -14,7 +14,7 @@ other label.
 detector: AnomalyDetector, `novelty` and by default, fitted on clean rows; by default on rows with 5 % anomalies ("five") among
 them; and the same after `recalibrate` on 500 clean rows (or a third of the fresh ones), which are then not judged.
 
-rates: simple scorers. A third of the training rows, with a share of anomalies mixed in (dirt), is kept from the fit to calibrate,
+rates: simple scorers. A third of the training rows, with a share of anomalies mixed in (dirt), is kept to calibrate,
 or, with --members 8, all of it is scored out of bag. A scorer is anything with fit(X) and score(X) -> (n,), higher = odder;
 `--scorers package.module:Class` drops one in.
 

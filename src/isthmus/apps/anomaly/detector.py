@@ -174,7 +174,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def anomaly_score(self, X: Any) -> np.ndarray:
         """Return (n,) how odd each row is; higher is odder."""
-        return check_finite(self.judge_.score(self._rows(X)))
+        rows = self._rows(X)
+        return check_finite(self.judge_.score(rows))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Return (n,) how normal each row is: minus :meth:`anomaly_score`, scikit-learn's sign."""

@@ -80,11 +80,11 @@ def heat_maps(detector: Any, rows: Rows) -> np.ndarray:
 
 
 def worst_box(heat: np.ndarray) -> tuple[int, int, int, int]:
-    """Return (top, left, bottom, right) of what hangs together around the hottest pixel, down to half its heat."""
+    """Return (top, left, bottom, right) of what hangs together around the hottest pixel, down to half its squared heat."""
     from scipy.ndimage import find_objects, label
 
     peak = np.unravel_index(heat.argmax(), heat.shape)
-    regions, _ = label(heat >= heat.max() / 2)
+    regions, _ = label(heat**2 >= heat.max() ** 2 / 2)  # pyright: ignore[reportGeneralTypeIssues]
     rows, columns = find_objects(regions)[regions[peak] - 1]
     return int(rows.start), int(columns.start), int(rows.stop), int(columns.stop)
 
