@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REASONS = 3
 """So many columns are named for each row that is explained."""
-MOST_EXPLAINED = 1_000
+MOST_EXPLAINED = 200
 """Of more flagged rows than these, the oddest are explained."""
 WORST = 10
 """So many of the oddest rows are explained whether flagged or not."""
