@@ -14,9 +14,9 @@ other label.
 detector: AnomalyDetector, `novelty` and by default, fitted on clean rows; by default on rows with 5 % anomalies ("five") among
 them; and the same after `recalibrate` on 500 clean rows (or a third of the fresh ones), which are then not judged.
 
-rates: simple scorers. A third of the training rows, with a share of anomalies mixed in (dirt), is kept from the fit to
-calibrate, or, with --members 8, all of it is scored out of bag. A scorer is anything with fit(X) and score(X) -> (n,), higher =
-odder; `--scorers package.module:Class` drops one in.
+rates: simple scorers. A third of the training rows, with a share of anomalies mixed in (dirt), is kept to calibrate,
+or, with --members 8, all of it is scored out of bag. A scorer is anything with fit(X) and score(X) -> (n,), higher = odder;
+`--scorers package.module:Class` drops one in.
 
 bags: rows that were kept out beside rows scored by the half of the members that has not seen them ("out of bag"; a new
 row is scored by all members): the share of fresh Gaussian and ADBench rows with p <= alpha, by number of training rows.

@@ -13,7 +13,9 @@ cells = load_breast_cancer(as_frame=True)
 table, benign = cells.data, cells.target == 1
 known, new = table[benign][:250], table[~benign][:50]
 
-detector = ist.AnomalyDetector(novelty=True, random_state=0).fit(known)  # novelty: all of these are normal
+detector = ist.AnomalyDetector(threshold="alpha", novelty=True, random_state=0).fit(
+    known
+)  # novelty: all of these are normal
 print(detector.cut_.sentence)
 
 # Rows of another kind, row by row: each against the threshold that was fixed at fit.

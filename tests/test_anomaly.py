@@ -427,7 +427,12 @@ def check_any(X: pd.DataFrame) -> None:
         warnings.simplefilter("ignore", DataWarning)
         try:
             detector = ist.AnomalyDetector(random_state=0).fit(X)
-        except IsthmusError:
+        except IsthmusError as error:
+            said = str(error)
+        else:
+            said = ""
+        if said:
+            assert said.endswith("."), said  # a sentence
             return
         scores = detector.anomaly_score(X)
         np.testing.assert_array_equal(np.r_[detector.anomaly_score(X[:1]), detector.anomaly_score(X[1:])], scores)

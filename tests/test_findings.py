@@ -225,6 +225,14 @@ def test_the_histogram_shows_every_row_once() -> None:
         plt.close("all")
 
 
+def test_one_row_far_out_does_not_squeeze_all_others() -> None:
+    scores = np.r_[np.linspace(0, 10, 99), 1000.0]
+    edges = ScoreHistogramDisplay(scores, 9.0)._edges()
+    assert 27 <= edges[-1] < 28
+    heights = [patch.get_height() for patch in ScoreHistogramDisplay(scores, 9.0).plot().ax_.patches]  # pyright: ignore[reportAttributeAccessIssue] - bars
+    assert sum(heights) == 100
+
+
 def test_displays_take_a_fitted_detector(detector: Any) -> None:
     import matplotlib.pyplot as plt
 

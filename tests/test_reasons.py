@@ -214,7 +214,7 @@ def test_the_heat_map_lights_up_where_a_square_was_pasted(which: str, request: p
 
 def test_the_worst_box_holds_what_hangs_together_around_the_peak() -> None:
     heat = np.zeros((8, 9))
-    heat[2:4, 3:6], heat[6, 8] = 1, 0.9
+    heat[2:4, 3:6], heat[6, 8] = 1.2, 1.1
     heat[3, 4] = 1.5
     assert worst_box(heat) == (2, 3, 4, 6)
     assert overlay(heat)[3, 4, 3] == 170

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REASONS = 3
 """So many columns are named for each row that is explained."""
-MOST_EXPLAINED = 1_000
+MOST_EXPLAINED = 200
 """Of more flagged rows than these, the oddest are explained."""
 WORST = 10
 """So many of the oddest rows are explained whether flagged or not."""
@@ -110,10 +110,22 @@ class Findings:
         n = len(self.scores)
         verb = "is" if self.flagged == 1 else "are"
         share = f", {percent(self.flagged / n)}" if self.flagged else ""
+        found = f"{self.flagged:,} of {self.count(n)} {verb} flagged{share}."
+        if self.among_themselves and self.cut.rule == "alpha":
+            return (found, self._said_of_ranks())
+        return (found, self.cut.sentence, self._said_of_p_values())
+
+    def _said_of_ranks(self) -> str:
+        """Say what verdicts mean of the rows that calibrate: of n distinct scores the highest has p = 2 / (n + 1)."""
+        least = 2 / (len(self.scores) + 1)
+        if least > 0.01:
+            return (
+                f"Ranked among themselves, so few {self.noun}s have no p-value below {percent(least)}: look at the oddest, "
+                "or flag a share of them (contamination)."
+            )
         return (
-            f"{self.flagged:,} of {self.count(n)} {verb} flagged{share}.",
-            self.cut.sentence,
-            self._said_of_p_values(),
+            f"Judged among themselves, at most the oddest {percent(self.cut.false_alarm_rate)} are flagged, whatever they "
+            f"are: a p-value here is a rank, and says which {self.noun}s are odd, not that any is wrong."
         )
 
     def _said_of_p_values(self) -> str:

@@ -30,7 +30,7 @@ def check_rows(rows: Rows) -> None:
             first = x[0], None if observed is None else observed[0]
         if (x != first[0]).any() or (observed is not None and (observed != first[1]).any()):
             return
-    raise DataError(f"All {len(rows)} rows are alike, so nothing can be learned of how rows differ; give rows that do.")
+    raise DataError(f"All {len(rows)} rows are alike, so nothing can be learned of how they differ; give rows that do.")
 
 
 def check_autoencoder(autoencoder: Autoencoder, spread: np.ndarray) -> None:
@@ -46,8 +46,8 @@ def check_autoencoder(autoencoder: Autoencoder, spread: np.ndarray) -> None:
         )
     if explained <= 0 and found["rows"] >= FEWEST_ROWS:
         raise DataError(
-            f"The autoencoder rebuilds rows no better than their mean does ({explained:.1%} of the variance explained), "
-            "so what it cannot rebuild says nothing; train it longer or with a larger latent_dim, or leave out autoencoder=."
+            f"The autoencoder rebuilds rows no better than their mean does ({explained:.1%} of the variance explained), so "
+            "what it cannot rebuild says nothing; train it longer or with a larger latent_dim, or leave out autoencoder=."
         )
 
 
@@ -66,8 +66,8 @@ def check_finite(scores: np.ndarray) -> np.ndarray:
     wrong = np.flatnonzero(~np.isfinite(scores))
     if len(wrong):
         raise DataError(
-            f"The anomaly score of row {wrong[0]} ({len(wrong)} of {len(scores)}) is not finite: a value in it lies too "
-            "far from all that was learned; mark it as missing, or take it for the anomaly it is."
+            f"The anomaly score of row {wrong[0]} ({len(wrong)} of {len(scores)}) is not finite: a value in it lies too far "
+            "from all that was learned; mark it as missing, or take it for the anomaly it is."
         )
     return scores
 

@@ -182,7 +182,7 @@ def _compare(old: np.ndarray, new: np.ndarray, is_number: bool) -> tuple[float, 
     gaps_p, shift = 1.0, float("nan")
     if sum(missing):
         table = [[missing[0], len(old) - missing[0]], [missing[1], len(new) - missing[1]]]
-        gaps_p = float(fisher_exact(table)[1])
+        gaps_p = _p(fisher_exact(table))
     old, new = old[~np.isnan(old)], new[~np.isnan(new)]
     if not len(old) or not len(new):
         return gaps_p, shift
@@ -196,8 +196,11 @@ def _compare(old: np.ndarray, new: np.ndarray, is_number: bool) -> tuple[float, 
 
 
 def _ks(old: np.ndarray, new: np.ndarray) -> float:
-    _, p = ks_2samp(old, new)
-    return float(p)
+    return _p(ks_2samp(old, new))
+
+
+def _p(test: Any) -> float:
+    return float(test.pvalue)  # scipy's results carry no types
 
 
 def _categories(old: np.ndarray, new: np.ndarray) -> float:
@@ -205,7 +208,7 @@ def _categories(old: np.ndarray, new: np.ndarray) -> float:
     if len(values) < 2:
         return 1.0
     table = np.stack([np.bincount(part, minlength=len(values)) for part in np.split(codes, [len(old)])])
-    return float(chi2_contingency(table)[1])
+    return _p(chi2_contingency(table))
 
 
 def _sentence(p: float, alpha: float, of_scores: float, moved: list[Moved], rows: int) -> str:

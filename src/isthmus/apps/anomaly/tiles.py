@@ -63,7 +63,7 @@ class TiledDetector(OutlierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from pictures: an array, ``Images``, or a list of arrays (h, w), (c, h, w) or (h, w, c); ``y`` is ignored."""
         self._check()
-        detector = AnomalyDetector() if self.detector is None else clone(self.detector)
+        detector: Any = AnomalyDetector() if self.detector is None else clone(self.detector)
         pictures = list(_pictures(X))
         if len(pictures) < FEWEST_PICTURES:
             raise DataError(
@@ -187,7 +187,8 @@ def _shown(pixels: np.ndarray) -> np.ndarray:
 def _rebuild(saved: persistence.Saved) -> TiledDetector:
     config = saved.config
     inner = persistence.rebuild(saved.inside["detector"], "detector")
-    tiled = TiledDetector(clone(inner) if config["is_given"] else None, config["tile"], config["overlap"])
+    unfitted: Any = clone(inner) if config["is_given"] else None
+    tiled = TiledDetector(unfitted, config["tile"], config["overlap"])
     tiled.detector_ = inner
     tiled.calibration_, tiled.cut_ = Calibration(saved.arrays["calibration"]), Cut(**saved.metrics["cut"])
     tiled.threshold_, tiled.offset_ = tiled.cut_.score, -tiled.cut_.score
