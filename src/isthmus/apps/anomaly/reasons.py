@@ -62,7 +62,7 @@ class Reason:
     score: float
     p_value: float
     columns: tuple[Blame, ...]
-    """The most to blame first; only those that relieve the row, so that there may be fewer than asked for, or none."""
+    """The most to blame first; those that do not relieve the row at all have a share of 0."""
 
     def __str__(self) -> str:
         return f"row {self.row} (p = {self.p_value:.2g}): {'; '.join(map(str, self.columns))}"
@@ -146,7 +146,6 @@ def find_reasons(detector: Any, X: Any, rows: Rows, top: int) -> Reasons:
                     float(trial.relief[i, j]),
                 )
                 for j in order
-                if trial.relief[i, j] > 0
             )
             found.append(Reason((place.start or 0) + i, float(trial.scores[i]), float(p_values[i]), blames))
     return Reasons(tuple(found))
