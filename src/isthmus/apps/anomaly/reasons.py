@@ -62,7 +62,7 @@ class Reason:
     score: float
     p_value: float
     columns: tuple[Blame, ...]
-    """The most to blame first; only those that relieve the row, so that there may be fewer than asked for, or none."""
+    """The most to blame first; those that do not relieve the row at all have a share of 0."""
 
     def __str__(self) -> str:
         return f"row {self.row} (p = {self.p_value:.2g}): {'; '.join(map(str, self.columns))}"
@@ -133,7 +133,7 @@ def find_reasons(detector: Any, X: Any, rows: Rows, top: int) -> Reasons:
     for place in chunks(len(rows), max(1, NUMBERS_AT_ONCE // (tried * DRAWS * columns.owner.size))):
         trial = _try(judge, rows.subset(place), tried)
         p_values = detector.calibration_.p_values(trial.scores)
-        given, expected = _given(X, names, place), values_of(detector, trial.expected)  # pyright: ignore[reportArgumentType]
+        given, expected = _given(X, names, place), values_of(detector, trial.expected)
         gains = np.maximum(trial.relief, 0)
         shares = gains / np.maximum(gains.sum(1, keepdims=True), 1e-12)
         for i, order in enumerate(np.argsort(-trial.relief, axis=1, kind="stable")[:, :top]):
@@ -146,7 +146,6 @@ def find_reasons(detector: Any, X: Any, rows: Rows, top: int) -> Reasons:
                     float(trial.relief[i, j]),
                 )
                 for j in order
-                if trial.relief[i, j] > 0
             )
             found.append(Reason((place.start or 0) + i, float(trial.scores[i]), float(p_values[i]), blames))
     return Reasons(tuple(found))
