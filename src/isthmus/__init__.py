@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
     from isthmus.apps.displays import MovesDisplay as MovesDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
+    from isthmus.apps.imputation import Imputer as Imputer
     from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.likelihood import log_likelihood as log_likelihood
     from isthmus.apps.report import report as report
@@ -136,6 +137,7 @@ _HOMES = {
         "MovesDisplay",
         "ReconstructionDisplay",
     ),
+    "isthmus.apps.imputation": ("Imputer",),
     "isthmus.apps.interpretation": ("interpret",),
     "isthmus.apps.likelihood": ("log_likelihood",),
     "isthmus.apps.report": ("report",),

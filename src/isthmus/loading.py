@@ -11,6 +11,7 @@ from isthmus import persistence
 
 _REBUILT_BY = {
     "autoencoder": "isthmus.estimator",
+    "imputer": "isthmus.apps.imputation.imputer",
 }
 """Kind of model -> the module that registers how it is rebuilt. A folder names a kind, never a module."""
 

@@ -25,6 +25,8 @@ BINS_COUNT = 0.2
 """What the bin of a number counts beside its squared error."""
 LOOKS = 10
 """How often held-out rows are judged."""
+JUDGES = 512
+"""How many rows judge a member; fewer are judged several times, with other cells hidden."""
 LIMIT = 30.0
 """Logits are kept within +-LIMIT, so that their exponentials are summed without a maximum."""
 
@@ -49,8 +51,8 @@ class Recipe(NamedTuple):
         cells = len(coding.numbers) + sum(column.width for column in coding.choices)
         rank = max(1, min(6, cells // 3))
         if rows < FEW:
-            return cls(min(5, max(1, rows // 4)), 48, 200, min(256, rows), rank, dropout=0.2)
-        return cls(1, 160, max(600, min(4000, 75 * rows // 512)), 512, rank)
+            return cls(min(5, max(1, rows // 4)), 48, 120, min(256, rows), rank, dropout=0.2)
+        return cls(3, 64, int(np.clip(2 * rows // 25, 300, 3000)), 256, rank, dropout=0.1)
 
 
 class Tensors(NamedTuple):
@@ -179,7 +181,7 @@ def _train(
     parameters = [p.detach() for p in network.parameters()]
     average = [p.clone() for p in parameters]
     adam = Adam(network.named_parameters(), recipe.decay, members=recipe.members)
-    judge = _gather(rows, folds.repeat(1, 4), recipe.hide, rng)
+    judge = _gather(rows, folds[:, :JUDGES].repeat(1, max(1, JUDGES // folds.shape[1])), recipe.hide, rng)
     best, lowest, losses = [p.clone() for p in parameters], _judged(network, judge, loss_of), []
     losses.append(float(lowest.mean()))
     place, perm = 0, None

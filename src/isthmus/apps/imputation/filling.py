@@ -1,4 +1,4 @@
-"""How gaps are filled: every column by a mix of the linear answer, the network and, where asked for, a forest.
+"""How gaps are filled: every column by a mix of the linear answer, the network and, where asked for, boosted trees.
 
 observed cells -> Conditionals -> linear, network --\\
              \\-> the other columns, filled -> forest --> weights of the column -> expected value, or most probable category
@@ -12,13 +12,16 @@ import numpy as np
 from scipy.special import ndtr
 
 from isthmus.apps.columns import Cells, Coding, Conditionals, Predicted, Recipe, learn
-from isthmus.apps.columns.coding import Number
+from isthmus.apps.columns.coding import Choice, Number
 from isthmus.apps.columns.conditionals import cumulative, quantile
 from isthmus.apps.imputation.blend import weigh
-from isthmus.apps.imputation.forest import Forest, grow
+from isthmus.apps.imputation.boosting import Boosted, grow
 
 FEWEST = 30
 """Observed cells below which a column gets no forest, and rows below which there is no training."""
+
+LARGE = 1000
+"""Observed cells from which on the trees of a column are judged on one fold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,7 @@ class Column:
     """What was found out about one column on cells that were hidden from the members that judged them."""
 
     weights: np.ndarray
-    """Of the linear answer, the network and the forest, (3,)."""
+    """Of the linear answer, the network and the trees, (3,)."""
     error: float
     """Root mean squared error (standardised) of a number, share of wrong answers of a category."""
     plain: float
@@ -35,7 +38,7 @@ class Column:
     """On how many cells."""
     misses: np.ndarray
     """(m,), sorted: how far from the median, in probability, an interval must reach to cover each cell; numbers only."""
-    forest: Forest | None = None
+    trees: Boosted | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +56,18 @@ class Filling:
         """Return the cells (n, k), gaps filled by what is expected, and the distributions that say so."""
         predicted = self.model.predict(self.model.rows(cells), cells.observed)
         first = guesses(self.model, predicted)
-        others = np.where(cells.observed, cells.values, first)
-        filled = others.copy()
+        filled = np.where(cells.observed, cells.values, first)
         for place, column in enumerate(self.columns):
             gaps = np.flatnonzero(~cells.observed[:, place])
             if not len(gaps):
                 continue
-            answers = _answers(self.model, _of(predicted, gaps), place)
-            forest = None if column.forest is None else column.forest.predict(np.delete(others[gaps], place, 1))
-            mixed = _mix(answers, forest, column.weights)
-            filled[gaps, place] = _decided(self.coding, place, mixed)
+            there = _of(predicted, gaps)
+            answers = _answers(self.model, there, place)
+            if column.trees is not None:
+                beside = surroundings(self.model, Cells(cells.values[gaps], cells.observed[gaps]), there, place)
+                trees = column.trees.predict(beside, self.coding.columns[place].width)
+                answers = np.concatenate([answers, trees[:, :, None]], 2)
+            filled[gaps, place] = _decided(self.coding, place, answers @ column.weights)
         return filled, predicted
 
     def interval(self, place: int, predicted: Predicted, coverage: float) -> tuple[np.ndarray, np.ndarray]:
@@ -96,33 +101,61 @@ def _judge(
 ) -> Column:
     """Hide one column, let it be predicted by members that have not seen the row, and weigh the answers."""
     seen = np.flatnonzero(cells.observed[:, place])
-    has_forest = polish and len(seen) >= FEWEST and len(seen) < len(cells.observed)
-    if not has_forest:
+    has_trees = polish and FEWEST <= len(seen) < len(cells.observed)
+    if not has_trees:
         seen = seen[judge[seen] >= 0]
     observed = cells.observed[seen].copy()
     observed[:, place] = False
     hidden = Cells(cells.values[seen], observed)
     predicted = model.predict(model.rows(hidden), observed, judge[seen])
     truth, number = cells.values[seen, place], model.coding.columns[place]
-    is_number = isinstance(number, Number)
-    answers = _answers(model, predicted, place)
-    forest = unseen = None
-    if has_forest:
-        others = np.where(observed, hidden.values, guesses(model, predicted))
-        target = (truth - number.mean) / number.deviation if is_number else truth
-        forest, unseen = grow(np.delete(others, place, 1), target, 0 if is_number else number.width, seed)
-        answers = np.concatenate([answers, unseen[:, :, None]], 2)
+    answers, trees = _answers(model, predicted, place), None
+    if has_trees:
+        goal = (truth - number.mean) / number.deviation if isinstance(number, Number) else truth
+        trees, said = _cross_grown(surroundings(model, hidden, predicted, place), goal, number, judge[seen], seed)
+        answers = np.concatenate([answers, said[:, :, None]], 2)
     honest = (judge[seen] >= 0) & np.isfinite(answers).all((1, 2))
     goal = _goal(model.coding, place, truth)
-    before = np.array([0, 0.5, 0.5]) if has_forest else np.array([0.0, 1.0])
+    before = np.array([0, 0.5, 0.5]) if has_trees else np.array([0.0, 1.0])
     weights = weigh((answers - goal[:, :, None])[honest], before)
     decided = _decided(model.coding, place, answers[honest] @ weights)
     misses = np.zeros(0)
-    if is_number:
+    if isinstance(number, Number):
         low, high = cumulative(number, predicted.chances[honest][:, model.columns(place)], truth[honest])
         misses = np.sort(np.maximum(0, np.maximum(0.5 - high, low - 0.5)))
     error, plain = _errors(model.coding, place, decided, truth[honest])
-    return Column(np.append(weights, [0.0] * (3 - len(weights))), error, plain, int(honest.sum()), misses, forest)
+    return Column(weights, error, plain, int(honest.sum()), misses, trees)
+
+
+def _cross_grown(
+    x: np.ndarray, goal: np.ndarray, column: Number | Choice, judge: np.ndarray, seed: int
+) -> tuple[Boosted, np.ndarray]:
+    """Return trees grown on all rows, and what trees grown without a judged row say of it (n, c), NaN where none did.
+
+    Of a large table those are the rows that one member held out; of a small one all, in two halves.
+    """
+    said = np.full((len(x), 1 if isinstance(column, Number) else column.width), np.nan)
+    for held in [judge == 0] if len(x) >= LARGE else [judge % 2 == 0, judge % 2 == 1]:
+        if held.any() and (~held).sum() >= FEWEST // 2:
+            said[held] = grow(x[~held], goal[~held], isinstance(column, Number), seed).predict(x[held], said.shape[1])
+    return grow(x, goal, isinstance(column, Number), seed), said
+
+
+def surroundings(model: Conditionals, cells: Cells, predicted: Predicted, place: int) -> np.ndarray:
+    """Return what the trees for one column see: the others as observed (NaN at gaps), filled, and the network's answer.
+
+    The gaps of the others are filled without the column, so that nothing of the truth leaks.
+    """
+    coding, n = model.coding, len(model.coding.numbers)
+    filled = np.where(cells.observed, cells.values, guesses(model, predicted))
+    spread = np.concatenate([coding.scores(filled), filled[:, n:]], 1)
+    others = np.arange(spread.shape[1]) != place
+    gaps = np.where(cells.observed, spread, np.nan)
+    if place < n:
+        own = predicted.means[:, place : place + 1]
+    else:
+        own = np.log(predicted.chances[:, model.columns(place)] + 1e-4)
+    return np.concatenate([gaps[:, others], spread[:, others], own], 1).astype(np.float64)
 
 
 def guesses(model: Conditionals, predicted: Predicted) -> np.ndarray:
@@ -146,11 +179,6 @@ def _answers(model: Conditionals, predicted: Predicted, place: int) -> np.ndarra
     linear = np.clip(predicted.linear[:, start : start + coding.columns[place].width], 1e-3, None)
     linear = linear / linear.sum(1, keepdims=True)
     return np.stack([linear, predicted.chances[:, model.columns(place)]], 2)
-
-
-def _mix(answers: np.ndarray, forest: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
-    mixed = answers @ weights[:2]
-    return mixed if forest is None else mixed + weights[2] * forest
 
 
 def _decided(coding: Coding, place: int, mixed: np.ndarray) -> np.ndarray:
