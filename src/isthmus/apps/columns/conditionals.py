@@ -51,7 +51,7 @@ class Conditionals:
         """
         seen = torch.from_numpy(observed)
         parts: list[list[np.ndarray]] = []
-        for start in range(0, len(seen), ROWS):
+        for start in range(0, max(1, len(seen)), ROWS):
             place = slice(start, start + ROWS)
             shown = seen[place].float().expand(self.members, -1, -1)
             y = rows.y[place] * shown[..., self.network.owners]

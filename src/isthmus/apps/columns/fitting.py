@@ -49,7 +49,7 @@ class Recipe(NamedTuple):
     def of(cls, coding: Coding, rows: int) -> Recipe:
         """Return the recipe for a table of so many rows."""
         cells = len(coding.numbers) + sum(column.width for column in coding.choices)
-        rank = max(1, min(6, cells // 3))
+        rank = max(1, min(6, (cells + 1) // 3))
         if rows < FEW:
             return cls(min(5, max(1, rows // 4)), 48, 120, min(256, rows), rank, dropout=0.2)
         return cls(3, 64, int(np.clip(2 * rows // 25, 300, 3000)), 256, rank, dropout=0.1)
@@ -82,9 +82,7 @@ def tensors(coding: Coding, cells: Cells, network: Members) -> Tensors:
     y = (raw(coding, cells) - network.centre) / network.spread
     observed = torch.from_numpy(cells.observed)
     standard = torch.from_numpy(coding.standard(cells.values).astype(np.float32))
-    return Tensors(
-        y * observed[:, network.owners], observed, standard, torch.from_numpy(coding.classes(cells.values))
-    )
+    return Tensors(y * observed[:, network.owners], observed, standard, torch.from_numpy(coding.classes(cells.values)))
 
 
 def raw(coding: Coding, cells: Cells) -> Tensor:
@@ -196,7 +194,8 @@ def _train(
         _clip(network)
         adam.step(_rate(recipe, (step + 1) / recipe.steps))
         if step % 5 == 4:
-            torch._foreach_lerp_(average, parameters, 1 - min(0.98, step / (step + 50)))
+            for mean, parameter in zip(average, parameters, strict=True):
+                mean.lerp_(parameter, 1 - min(0.98, step / (step + 50)))
         if (step + 1) % max(1, recipe.steps // LOOKS) == 0 or step + 1 == recipe.steps:
             kept = [p.clone() for p in parameters]
             _copy(parameters, average)

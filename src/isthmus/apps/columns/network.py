@@ -41,6 +41,13 @@ class Answer(NamedTuple):
 class Members(nn.Module):
     """K networks of one form; every parameter has a leading axis of members."""
 
+    owners: Tensor
+    """(p,) the column that each cell of the linear answer belongs to."""
+    centre: Tensor
+    spread: Tensor
+    loadings: Tensor
+    noise: Tensor
+
     def __init__(self, coding: Coding, members: int, rank: int, width: int, blocks: int, rng: torch.Generator) -> None:
         super().__init__()
         offsets, count = coding.offsets, len(coding.columns)

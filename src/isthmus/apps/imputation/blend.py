@@ -1,4 +1,4 @@
-"""Which answer to trust: a convex mix of the linear, the network's and the forest's, weighed on cells nobody had learned from."""
+"""Which answer to trust: a convex mix of several, weighed on cells that nobody had learned from."""
 
 from __future__ import annotations
 

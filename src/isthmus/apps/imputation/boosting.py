@@ -69,15 +69,15 @@ def grow(x: np.ndarray, target: np.ndarray, is_number: bool, seed: int) -> Boost
         "random_state": seed,
     }
     if is_number:
-        model: Any = HistGradientBoostingRegressor(
-            max_iter=ROUNDS_OF_NUMBERS, learning_rate=SHRINKAGE, **common
-        ).fit(x, target)
+        model: Any = HistGradientBoostingRegressor(max_iter=ROUNDS_OF_NUMBERS, learning_rate=SHRINKAGE, **common).fit(
+            x, target
+        )
         return _flattened(model, np.zeros(0, np.int64))
     target = target.astype(np.int64)
     classes = np.unique(target)
     if len(classes) == 1:
         none = np.zeros(0)
-        return Boosted(np.zeros((0, 1), np.int64), *[none] * 6, np.zeros(1), classes)
+        return Boosted(np.zeros((0, 1), np.int64), none, none, none, none, none, none, np.zeros(1), classes)
     count = len(classes)
     rounds = int(np.clip(MOST_TREES // count, 10, ROUNDS_OF_CLASSES))
     rate = min(0.25, SHRINKAGE * ROUNDS_OF_CLASSES / rounds)

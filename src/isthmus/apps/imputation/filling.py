@@ -6,6 +6,7 @@ observed cells -> Conditionals -> linear, network --\\
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +53,8 @@ class Filling:
     def coding(self) -> Coding:
         return self.model.coding
 
-    def fill(self, cells: Cells) -> tuple[np.ndarray, Predicted]:
-        """Return the cells (n, k), gaps filled by what is expected, and the distributions that say so."""
+    def fill(self, cells: Cells) -> np.ndarray:
+        """Return the cells (n, k), gaps filled by what is expected."""
         predicted = self.model.predict(self.model.rows(cells), cells.observed)
         first = guesses(self.model, predicted)
         filled = np.where(cells.observed, cells.values, first)
@@ -68,20 +69,32 @@ class Filling:
                 trees = column.trees.predict(beside, self.coding.columns[place].width)
                 answers = np.concatenate([answers, trees[:, :, None]], 2)
             filled[gaps, place] = _decided(self.coding, place, answers @ column.weights)
-        return filled, predicted
+        return filled
 
-    def interval(self, place: int, predicted: Predicted, coverage: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ends of a central interval for a number in every row, (n,) each.
+    def intervals(self, cells: Cells, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends of a central interval for every number, (n, numbers) each.
 
         Its levels are those that covered as many of the judged cells: distributional conformal prediction
-        (Chernozhukov 2021), so that ``coverage`` holds for cells missing at random whatever the network got wrong.
+        (Chernozhukov 2021), so that ``coverage`` holds for cells missing at random whatever the networks got wrong. The
+        judged cells were each predicted by one member, and so are these: which one follows from the row itself.
         """
-        number = self.coding.numbers[place]
-        misses = self.columns[place].misses
-        rank = int(np.ceil(coverage * (len(misses) + 1))) - 1
-        reach = misses[rank] if rank < len(misses) else 0.5
-        chances = predicted.chances[:, self.model.columns(place)]
-        return quantile(number, chances, 0.5 - reach), quantile(number, chances, 0.5 + reach)
+        by = np.array(
+            [
+                zlib.crc32(row.tobytes(), zlib.crc32(seen.tobytes())) % self.model.members
+                for row, seen in zip(np.where(cells.observed, cells.values, 0), cells.observed, strict=True)
+            ],
+            np.int64,
+        )
+        predicted = self.model.predict(self.model.rows(cells), cells.observed, by)
+        ends = []
+        for place, number in enumerate(self.coding.numbers):
+            misses = self.columns[place].misses
+            rank = int(np.ceil(coverage * (len(misses) + 1))) - 1
+            reach = misses[rank] if rank < len(misses) else 0.5
+            chances = predicted.chances[:, self.model.columns(place)]
+            ends.append([quantile(number, chances, 0.5 + side * reach) for side in (-1, 1)])
+        low, high = np.array(ends, np.float64).reshape(-1, 2, len(by)).transpose(1, 2, 0)
+        return low, high
 
 
 def fit_filling(coding: Coding, cells: Cells, polish: bool, seed: int) -> tuple[Filling, list[float]]:
@@ -90,15 +103,11 @@ def fit_filling(coding: Coding, cells: Cells, polish: bool, seed: int) -> tuple[
     recipe = Recipe.of(coding, rows)
     fitted = learn(coding, cells, recipe if rows >= FEWEST else recipe._replace(steps=0), seed)
     model = Conditionals(coding, fitted.network)
-    columns = tuple(
-        _judge(model, cells, place, fitted.judge, polish, seed) for place in range(len(coding.columns))
-    )
+    columns = tuple(_judge(model, cells, place, fitted.judge, polish, seed) for place in range(len(coding.columns)))
     return Filling(model, columns), fitted.losses
 
 
-def _judge(
-    model: Conditionals, cells: Cells, place: int, judge: np.ndarray, polish: bool, seed: int
-) -> Column:
+def _judge(model: Conditionals, cells: Cells, place: int, judge: np.ndarray, polish: bool, seed: int) -> Column:
     """Hide one column, let it be predicted by members that have not seen the row, and weigh the answers."""
     seen = np.flatnonzero(cells.observed[:, place])
     has_trees = polish and FEWEST <= len(seen) < len(cells.observed)

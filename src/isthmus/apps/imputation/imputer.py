@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import persistence
-from isthmus.apps.columns import Cells, Coding, Predicted, sample
+from isthmus.apps.columns import Cells, Coding, sample
 from isthmus.apps.columns.coding import Number
 from isthmus.apps.columns.fitting import FEW
 from isthmus.apps.imputation.filling import Filling, fit_filling
@@ -53,6 +53,8 @@ class Imputer(TransformerMixin, BaseEstimator):
     >>> bool(np.isnan(ist.Imputer(random_state=0).fit_transform(X)).any())
     False
     """
+
+    n_features_in_: int
 
     def __init__(
         self,
@@ -96,7 +98,7 @@ class Imputer(TransformerMixin, BaseEstimator):
         if isinstance(self.filling_, Reconstructing):
             return merge(X, self.filling_.fill(X))
         cells = self._cells(X)
-        return merge(X, self.filling_.coding.decode(self._filled(cells)[0], X))
+        return merge(X, self.filling_.coding.decode(self._filled(cells), X))
 
     def impute(
         self, X: Any, draws: int | None = None, coverage: float | None = None, random_state: Any = None
@@ -121,17 +123,17 @@ class Imputer(TransformerMixin, BaseEstimator):
             return Imputation(self.transform(X), None, None, coverage, (), columns)
         self._warn_of_the_left_out(X)
         cells, coding = self._cells(X), self.filling_.coding
-        filled, predicted = self._filled(cells)
+        filled = self._filled(cells)
         table = merge(X, coding.decode(filled, X))
         if not draws:
             return Imputation(table, None, None, coverage, (), columns)
-        low, high = self._ends(cells, filled, predicted, coverage)
+        low, high = self._ends(cells, filled, coverage)
         seed = self.seed_ if random_state is None else check_random_state(random_state).randint(2**31 - 1)
         rng = np.random.default_rng(seed)
         drawn = (sample(self.filling_.model, cells, rng) for _ in range(draws))
-        ends = [merge(X, coding.decode(values, X)) for values in (low, high)]
+        low, high = (merge(X, coding.decode(values, X)) for values in (low, high))
         return Imputation(
-            table, *ends, coverage, tuple(merge(X, coding.decode(values, X)) for values in drawn), columns
+            table, low, high, coverage, tuple(merge(X, coding.decode(values, X)) for values in drawn), columns
         )
 
     def save(self, path: str) -> None:
@@ -169,25 +171,21 @@ class Imputer(TransformerMixin, BaseEstimator):
             )
         return cells
 
-    def _filled(self, cells: Cells) -> tuple[np.ndarray, Predicted]:
+    def _filled(self, cells: Cells) -> np.ndarray:
         assert isinstance(self.filling_, Filling)
-        filled, predicted = self.filling_.fill(cells)
+        filled = self.filling_.fill(cells)
         empty = ~cells.observed.any(1)
         for place, column in enumerate(self.filling_.coding.columns):
             filled[empty, place] = column.mean if isinstance(column, Number) else column.frequencies.argmax()
-        return filled, predicted
+        return filled
 
-    def _ends(
-        self, cells: Cells, filled: np.ndarray, predicted: Predicted, coverage: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _ends(self, cells: Cells, filled: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the filled cells with the ends of their intervals in the gaps of numbers."""
         assert isinstance(self.filling_, Filling)
+        count = len(self.filling_.coding.numbers)
         low, high = filled.copy(), filled.copy()
-        for place in range(len(self.filling_.coding.numbers)):
-            gaps = ~cells.observed[:, place]
-            ends = self.filling_.interval(place, predicted, coverage)
-            # where the distribution has two humps, what is expected may lie beyond either end
-            low[gaps, place] = np.minimum(ends[0], filled[:, place])[gaps]
-            high[gaps, place] = np.maximum(ends[1], filled[:, place])[gaps]
+        for target, ends in zip((low, high), self.filling_.intervals(cells, coverage), strict=True):
+            target[:, :count] = np.where(cells.observed[:, :count], filled[:, :count], ends)
         return low, high
 
     def _described(self, gaps: dict[str, int]) -> list[ColumnResult]:
@@ -208,7 +206,7 @@ class Imputer(TransformerMixin, BaseEstimator):
         """Return a table, or an array of floats with NaN at gaps; say which columns cannot be filled."""
         if hasattr(X, "tocsr"):
             raise DataError("a sparse matrix has no gaps to fill: what it does not hold is 0; give an array with NaN.")
-        if np.ndim(X) > 2 and not is_table(X):
+        if getattr(X, "ndim", 2) > 2:
             raise DataError(f"X has the shape {np.shape(X)}; an Imputer fills tables (rows, columns).")
         X = check_input(self, X, reset)
         if not is_table(X):

@@ -45,11 +45,14 @@ class Reconstructing:
     def fill(self, X: Any) -> Any:
         """Return ``X`` with every gap as reconstructed: a fixed point x = decoder(encoder(x)) on the gaps."""
         codec, model = self.codec, self.autoencoder.model_
-        x, observed = (part if part is None else part.numpy().copy() for part in codec.encode(X).take(slice(None)))
+        given, observed = codec.encode(X).take(slice(None))
         if observed is None:
-            raise DataError("none of the gaps lies in a column that the autoencoder has learned; nothing can be filled.")
+            raise DataError(
+                "none of the gaps lies in a column that the autoencoder has learned; nothing can be filled."
+            )
+        x = given.numpy().copy()
         flags = [block.start for block in codec.layout.blocks if block.gap]
-        hidden = ~observed
+        hidden = ~observed.numpy()
         hidden[:, flags] = False
         for _ in range(ROUNDS):
             again = map_rows(lambda batch: model.decoder(model.encoder(batch.x)), DenseRows(x), model)

@@ -51,7 +51,8 @@ class Imputation:
     """The same table with the lower end of an interval in the gaps of numbers and dates; None unless draws were asked for."""
     high: Any
     coverage: float
-    """How probable it is that an interval holds the cell that is missing."""
+    """How probable it is that an interval holds the cell that is missing. Intervals are central; the expected value of a
+    lopsided number may lie beyond one."""
     draws: tuple[Any, ...]
     """Tables whose gaps are drawn together, row by row, from what the rest of the row allows (multiple imputation)."""
     columns: tuple[ColumnResult, ...]

@@ -60,9 +60,7 @@ def to_saved(imputer: Any) -> Saved:
         arrays |= {f"{place}.weights": column.weights, f"{place}.misses": column.misses}
         if column.trees is not None:
             arrays |= {f"{place}.trees.{name}": value for name, value in vars(column.trees).items()}
-    return Saved(
-        "imputer", config, dict(network.state_dict()), preprocess, arrays, metrics, card=_card(imputer)
-    )
+    return Saved("imputer", config, dict(network.state_dict()), preprocess, arrays, metrics, card=_card(imputer))
 
 
 def restore(imputer: Any, saved: Saved) -> None:
@@ -84,7 +82,9 @@ def restore(imputer: Any, saved: Saved) -> None:
     try:
         network.load_state_dict(saved.weights)
     except RuntimeError as error:
-        raise ModelFileError("the weights in model.safetensors do not fit config.json; copy the model again.") from error
+        raise ModelFileError(
+            "the weights in model.safetensors do not fit config.json; copy the model again."
+        ) from error
     imputer.filling_ = Filling(
         Conditionals(coding, network.eval()),
         tuple(_column(saved.arrays, place, state) for place, state in enumerate(saved.preprocess["judged"])),
@@ -121,6 +121,11 @@ def _column(arrays: dict[str, np.ndarray], place: int, state: list[Any]) -> Colu
 
 
 def _card(imputer: Any) -> str:
-    lines = ["# An imputer", "", "Fills the gaps of tables with these columns. What that is worth, on hidden cells:", ""]
+    lines = [
+        "# An imputer",
+        "",
+        "Fills the gaps of tables with these columns. What that is worth, on hidden cells:",
+        "",
+    ]
     lines += [f"* {column.sentence()}" for column in imputer.columns_]
     return "\n".join([*lines, "", "Load it with `isthmus.load(folder)`.", ""])
