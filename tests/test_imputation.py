@@ -15,7 +15,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import isthmus as ist
 from isthmus.apps.imputation import boosting
@@ -349,14 +349,19 @@ CHECKS = {
 }
 
 
-@parametrize_with_checks([ist.Imputer(random_state=0)])
-def test_scikit_learns_checks_pass(estimator, check):
-    """The others were found to pass too; each fits several times, and these are those that could break alone."""
-    if getattr(check, "func", check).__name__ not in CHECKS:
-        pytest.skip("a minute of fits: run by sklearn.utils.estimator_checks.check_estimator(ist.Imputer())")
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=getattr(check, "func", check).__name__)
+        for _, check in estimator_checks_generator(ist.Imputer())
+        if getattr(check, "func", check).__name__ in CHECKS
+    ],
+)
+def test_scikit_learns_checks_pass(check):
+    """Those that could break alone; all of them, ``check_estimator(ist.Imputer())``, take a minute."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        check(estimator)
+        check(ist.Imputer(random_state=0))
 
 
 # -- the command line -----------------------------------------------------------------------------------------------

@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING, Any
 from isthmus.catalogue import VARIANTS
 
 if TYPE_CHECKING:
+    from isthmus.apps.anomaly.detector import AnomalyDetector as AnomalyDetector
+    from isthmus.apps.clustering import Clusterer as Clusterer
+    from isthmus.apps.clustering import Clustering as Clustering
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
     from isthmus.apps.displays import MovesDisplay as MovesDisplay
+    from isthmus.apps.displays import OperatingCurveDisplay as OperatingCurveDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
+    from isthmus.apps.displays import ScoreHistogramDisplay as ScoreHistogramDisplay
     from isthmus.apps.imputation import Imputer as Imputer
     from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.likelihood import log_likelihood as log_likelihood
     from isthmus.apps.report import report as report
+    from isthmus.apps.retrieval import Index as Index
+    from isthmus.apps.retrieval import Neighbours as Neighbours
     from isthmus.callbacks import Checkpoint as Checkpoint
     from isthmus.data import Images as Images
     from isthmus.data import Series as Series
@@ -130,17 +137,28 @@ __version__ = "0.1.0"
 
 # Where each public name lives. They are imported at first use: `import isthmus` must not cost the import of torch.
 _HOMES = {
+    "isthmus.apps.anomaly.detector": ("AnomalyDetector",),
+    "isthmus.apps.clustering": (
+        "Clusterer",
+        "Clustering",
+    ),
     "isthmus.apps.displays": (
         "BaselineDisplay",
         "CodeMapDisplay",
         "LearningCurveDisplay",
         "MovesDisplay",
+        "OperatingCurveDisplay",
         "ReconstructionDisplay",
+        "ScoreHistogramDisplay",
     ),
     "isthmus.apps.imputation": ("Imputer",),
     "isthmus.apps.interpretation": ("interpret",),
     "isthmus.apps.likelihood": ("log_likelihood",),
     "isthmus.apps.report": ("report",),
+    "isthmus.apps.retrieval": (
+        "Index",
+        "Neighbours",
+    ),
     "isthmus.callbacks": ("Checkpoint",),
     "isthmus.data": (
         "Images",

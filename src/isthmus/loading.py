@@ -11,6 +11,9 @@ from isthmus import persistence
 
 _REBUILT_BY = {
     "autoencoder": "isthmus.estimator",
+    "clusterer": "isthmus.apps.clustering",
+    "detector": "isthmus.apps.anomaly.detector",
+    "index": "isthmus.apps.retrieval",
     "imputer": "isthmus.apps.imputation.imputer",
 }
 """Kind of model -> the module that registers how it is rebuilt. A folder names a kind, never a module."""

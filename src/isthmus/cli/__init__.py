@@ -13,8 +13,10 @@ from typing import Annotated
 import typer
 
 from isthmus import __version__
+from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
 from isthmus.cli.filling import impute
+from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
 from isthmus.cli.showing import info, report, variants
 from isthmus.cli.using import decode, encode, reconstruct
@@ -30,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=DESCRIBED,
 )
-for command in (demo, fit, encode, decode, reconstruct, impute, report, info, variants):
+for command in (demo, fit, encode, decode, reconstruct, impute, detect, search, cluster, report, info, variants):
     app.command()(command)
 
 

@@ -26,7 +26,7 @@ def encode(data: Data, model: Model, out: Out, json: Json = False) -> None:
     from isthmus import load
     from isthmus.data import files
 
-    _spare_the_input(data, out)
+    spare_the_input(data, out)
     files.check_writable(out, "array")
     ae = load(model)
     X, _ = read_like(data, ae)
@@ -35,7 +35,7 @@ def encode(data: Data, model: Model, out: Out, json: Json = False) -> None:
     _tell(json, f"{len(codes):,} codes of {codes.shape[1]} numbers are in {out}", out, codes=list(codes.shape))
 
 
-def _spare_the_input(given: Path, out: Path) -> None:
+def spare_the_input(given: Path, out: Path) -> None:
     """Refuse to write over what is read: what was measured must not be lost to what was computed from it."""
     if out.exists() and given.exists() and out.samefile(given):
         raise DataError(f"{str(out)!r} is the input; give -o another name.")
@@ -53,7 +53,7 @@ def decode(
     from isthmus import load
     from isthmus.data import files
 
-    _spare_the_input(codes, out)
+    spare_the_input(codes, out)
     ae = load(model)
     _check_place(out, ae.codec_.kind, folded=False)
     decoded = ae.inverse_transform(_read_codes(codes, ae))
@@ -68,7 +68,7 @@ def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
     from isthmus import load
     from isthmus.data import Images, files
 
-    _spare_the_input(data, out)
+    spare_the_input(data, out)
     ae = load(model)
     reading = Reading.of(ae)
     _check_place(out, ae.codec_.kind, folded=reading.window is not None)
