@@ -2,7 +2,7 @@
 
     python benchmarks/imputation.py [--sets diamonds,adult,penguins,thyroid] [--seeds 0,1,2] [--methods isthmus,missforest]
 
-Each cell is hidden with probability .3. The error of a column is, for numbers, the root mean squared error over that of the
+Each cell is hidden with probability .3 (--share). The error of a column is, for numbers, the root mean squared error over that of the
 mean, for categories the share of wrong answers over that of the mode; printed is its mean over the columns. Coverage is the
 share of hidden numbers within the 90 % intervals, the mean over the columns. CPU seconds are of fit and transform.
 "missforest" is the scheme of Stekhoven and Buehlmann (2012): a random forest a column (40 trees), three rounds; "iterative"
@@ -178,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", default="diamonds,adult,penguins,thyroid")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--share", type=float, default=0.3)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -188,7 +189,7 @@ def main() -> None:
         results: dict[str, list[dict[str, Any]]] = {}
         for seed in map(int, options.seeds.split(",")):
             table = load(name)
-            hidden = hide(table, 0.3, seed)
+            hidden = hide(table, options.share, seed)
             gappy = table.mask(hidden)
             for method in options.methods.split(","):
                 started = time.process_time()
