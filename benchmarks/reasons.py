@@ -10,8 +10,9 @@ A fifth of a table is held out; everybody learns from at most 10,000 of the othe
 * inside: a number of another training row, at least one IQR (or standard deviation) away: odd only beside the others.
 
 Whole numbers stay whole. Columns with a single value are left out. Reported: the share of the rows whose replaced column is
-ranked first, and among the first three; and the same of those rows alone that come below p = .05 by the injection, for an
-injection that makes a row no odder cannot be found by anybody who looks for what is odd. The baselines judge each column by itself, a category or a gap by -log frequency:
+ranked first, and among the first three; and the same of those rows alone that come below p = .05 by the injection, for one
+that makes a row no odder cannot be found by anybody who looks for what is odd. The baselines judge each column by itself, a
+category or a gap by -log frequency:
 
 * z-score: a number by z^2 / 2, z = |x - median| / (1.4826 MAD); where MAD = 0 by mean and standard deviation.
 * tail: a number by -log of the share of the training rows at least as far out, on its side of the median. What is far has the
@@ -204,9 +205,9 @@ def measure(label: str, name: str, rows: int, seed: int) -> dict[str, Any]:
     line: dict[str, Any] = {}
     explained = 0.0
     for kind, each in cases.items():
-        started = time.process_time()
+        asked = time.process_time()
         rankings = rank(each.test)
-        explained += time.process_time() - started
+        explained += time.process_time() - asked
         hits = [
             [who in ranking[:count] for ranking, who in zip(rankings, each.guilty, strict=True)] for count in (1, 3)
         ]

@@ -129,6 +129,9 @@ def test_contamination_flags_that_share_of_the_calibration_rows() -> None:
         cut = decide(Calibration(scores), "contamination", contamination=share)
         assert cut.flags(scores).sum() == round(share * 400)
         assert cut.flagged == share
+    assert decide(Calibration(scores), contamination=0.1) == decide(
+        Calibration(scores), "contamination", contamination=0.1
+    )
     assert decide(Calibration(np.repeat([1.0, 2.0], 50)), "contamination", contamination=0.1).flagged == 0  # ties: less
     with pytest.warns(DataWarning, match="contamination=0.001 of 400 rows is less than one row"):
         decide(Calibration(scores), "contamination", contamination=0.001)

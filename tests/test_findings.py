@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 from isthmus.apps.anomaly import ensemble, residuals
 from isthmus.apps.anomaly.calibration import Calibration
 from isthmus.apps.anomaly.decisions import Cut, decide
-from isthmus.apps.anomaly.findings import Findings, Reason, batch_cut, find, taken
+from isthmus.apps.anomaly.findings import Cause, Findings, batch_cut, find, taken
 from isthmus.apps.anomaly.sections import findings_section, page_of
 from isthmus.apps.displays import OperatingCurveDisplay, ScoreHistogramDisplay
 from isthmus.data import Images, Series, learn
@@ -25,7 +27,7 @@ from isthmus.data import Images, Series, learn
 
 @dataclass
 class Explained:
-    columns: tuple[Reason, ...]
+    columns: tuple[Cause, ...]
 
 
 class Known:
@@ -45,7 +47,7 @@ class Known:
     def explain(self, X: Any, top: int | None = None) -> list[Explained]:
         self.asked.append(X)
         return [
-            Explained(tuple(Reason(f"c{j}", float(row[j]), 0.0, 0.5) for j in np.argsort(-row)[:top]))
+            Explained(tuple(Cause(f"c{j}", float(row[j]), 0.0, 0.5) for j in np.argsort(-row)[:top]))
             for row in np.asarray(X)
         ]
 
@@ -103,14 +105,14 @@ def test_a_batch_without_anomalies_has_no_cut(known: Known) -> None:
     scores = known.calibration_.scores[:50]
     cut = batch_cut(known.calibration_, scores, 0.01)
     assert not cut.flags(scores).any()
-    assert "No row of this batch" in cut.sentence
+    assert "Nothing in this batch" in cut.sentence
     found = find(known, np.repeat(scores[:, None], 4, 1), fdr=0.01)
     json.dumps(found.to_dict(), allow_nan=False)
 
 
 def findings(names: tuple[str, ...] = (), **settings: Any) -> Findings:
     scores = np.array([1.0, 9.0, 3.0, 4.0])
-    reasons = {1: (Reason("age", 99.0, 30.0, 0.75), Reason("city", None, "Porto", 0.2))}
+    reasons = {1: (Cause("age", 99.0, 30.0, 0.75), Cause("city", None, "Porto", 0.2))}
     cut = Cut(5.0, "number", 0.1, 0.25, "As was asked for.")
     calibration = Calibration(np.arange(9.0))
     return Findings(
@@ -153,10 +155,28 @@ def test_windows_are_called_by_their_points() -> None:
 
 def test_what_p_values_mean_is_said_and_differs_for_the_rows_that_calibrate() -> None:
     assert "Only 9 rows calibrate, so no p-value can be below 10.0%" in findings().sentences[-1]
-    assert "rank among these very rows" in findings(among_themselves=True).sentences[-1]
     many = Calibration(np.arange(999.0))
     found = Findings(np.array([2000.0, 5.0]), np.array([0.001, 0.9]), np.array([True, False]), findings().cut, {}, many)
     assert found.sentences[-1] == "1 row has a p-value of at most 0.01; were all normal, about 0.02 of 2 would."
+
+
+def test_rows_judged_among_themselves_are_ranked_and_that_is_said() -> None:
+    for n, words in (
+        (60, "have no p-value below 3.3%"),
+        (999, "at most the oddest 1.0% are flagged, whatever they are"),
+    ):
+        calibration = Calibration(np.arange(float(n)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # alpha is less than 60 rows can show
+            cut = decide(calibration, "alpha", alpha=0.01)
+        scores = calibration.scores
+        found = Findings(
+            scores, calibration.p_values(scores), cut.flags(scores), cut, {}, calibration, among_themselves=True
+        )
+        assert found.p_values.min() == 2 / (n + 1)
+        assert words in found.sentences[1]
+    by_share = replace(found, cut=decide(calibration, "contamination", contamination=0.1))
+    assert "one in a hundred" in by_share.sentences[2]
 
 
 @pytest.mark.parametrize("family", ["numpy", "pandas", "arrow", "polars", "list"])
@@ -203,6 +223,14 @@ def test_the_histogram_shows_every_row_once() -> None:
         heights = [patch.get_height() for patch in ax.patches]  # pyright: ignore[reportAttributeAccessIssue] - bars
         assert sum(heights) == 500
         plt.close("all")
+
+
+def test_one_row_far_out_does_not_squeeze_all_others() -> None:
+    scores = np.r_[np.linspace(0, 10, 99), 1000.0]
+    edges = ScoreHistogramDisplay(scores, 9.0)._edges()
+    assert 27 <= edges[-1] < 28
+    heights = [patch.get_height() for patch in ScoreHistogramDisplay(scores, 9.0).plot().ax_.patches]  # pyright: ignore[reportAttributeAccessIssue] - bars
+    assert sum(heights) == 100
 
 
 def test_displays_take_a_fitted_detector(detector: Any) -> None:
@@ -258,3 +286,11 @@ def test_images_are_shown_instead_of_their_pixels_named() -> None:
     original, where = section.pictures[0].images
     np.testing.assert_array_equal(original, pixels[int(detector.findings(pixels).order[0])])
     assert where.shape == (6, 6, 4)
+
+
+def test_the_example_finds_the_other_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "find_anomalies.py"))
+    malignant = ~said["benign"][said["batch"].index].to_numpy()
+    assert said["flagged"][malignant].mean() > 5 * said["flagged"][~malignant].mean()
+    assert (tmp_path / "anomalies.html").is_file()

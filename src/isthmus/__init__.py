@@ -13,6 +13,7 @@ from isthmus.catalogue import VARIANTS
 
 if TYPE_CHECKING:
     from isthmus.apps.anomaly.detector import AnomalyDetector as AnomalyDetector
+    from isthmus.apps.anomaly.tiles import TiledDetector as TiledDetector
     from isthmus.apps.clustering import Clusterer as Clusterer
     from isthmus.apps.clustering import Clustering as Clustering
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
@@ -142,6 +143,7 @@ _HOMES = {
         "Clusterer",
         "Clustering",
     ),
+    "isthmus.apps.anomaly.tiles": ("TiledDetector",),
     "isthmus.apps.displays": (
         "BaselineDisplay",
         "CodeMapDisplay",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from isthmus.apps.anomaly.decisions import OperatingCurve
+    from isthmus.apps.anomaly.series import PointScores
     from isthmus.apps.interpretation import Interpretation
     from isthmus.estimator import Autoencoder
     from isthmus.history import History
@@ -384,17 +385,18 @@ class ScoreHistogramDisplay:
         self.figure_ = _figure_of(ax)
         edges = self._edges()
         usual = self.scores <= self.threshold
+        shown = np.minimum(self.scores, edges[-1])  # the last bar holds all beyond
         style: dict[str, Any] = {"bins": edges, "rwidth": 0.9}
-        counts, _, _ = ax.hist(self.scores[usual], color=PALETTE.muted, label="not flagged", **style)
+        counts, _, _ = ax.hist(shown[usual], color=PALETTE.muted, label="not flagged", **style)
         if not usual.all():
-            odd, _, _ = ax.hist(self.scores[~usual], color=PALETTE.alert, label="flagged", **style)
+            odd, _, _ = ax.hist(shown[~usual], color=PALETTE.alert, label="flagged", **style)
             counts = np.maximum(counts, odd)  # pyright: ignore[reportArgumentType, reportCallIssue] - one series, one array
         if np.max(counts) > LARGEST_PLAIN_COUNT:
             ax.set_yscale("log", nonpositive="clip")
             ax.set_ylim(bottom=0.6)  # a bar of one row must be seen
         if edges[0] <= self.threshold <= edges[-1]:
             ax.axvline(self.threshold, color=PALETTE.alert, linewidth=1, label=f"threshold {self.threshold:.4g}")
-        ax.set_xlabel("anomaly score")
+        ax.set_xlabel("anomaly score" if edges[-1] >= self.scores.max() else "anomaly score (last bar: and beyond)")
         ax.set_ylabel(f"{self.noun}s")
         ax.legend(frameon=False, labelcolor=PALETTE.muted, fontsize="small")
         return self
@@ -402,6 +404,8 @@ class ScoreHistogramDisplay:
     def _edges(self) -> np.ndarray:
         """Return edges of bars of equal width, one of them the threshold, so that no bar is partly flagged."""
         low, high = float(self.scores.min()), float(self.scores.max())
+        if self.threshold > np.median(self.scores):  # one row far out must not squeeze all others
+            high = min(high, low + FARTHEST * (self.threshold - low))
         width = (high - low or 1.0) / BARS
         if not low <= self.threshold <= high:
             return low + width * np.arange(BARS + 1)
@@ -410,8 +414,32 @@ class ScoreHistogramDisplay:
 
 
 BARS = 50
+FARTHEST = 3
+"""The axis ends at so many times the way from the lowest score to the threshold."""
 LARGEST_PLAIN_COUNT = 60
 """Where a bar holds more rows than these, counts are shown on a logarithmic scale: the odd ones are few."""
+
+
+class PointScoresDisplay:
+    """How odd each point of a series is, the stretches that stand out, and the warm-up, where less is known, in pale."""
+
+    figure_: Figure
+    ax_: Axes
+
+    def __init__(self, points: PointScores, alpha: float = 0.01) -> None:
+        self.points, self.alpha = points, alpha
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        ax = self.ax_ = _axes(ax, (6.4, 2.4))
+        self.figure_ = _figure_of(ax)
+        scores, pale = self.points.scores, self.points.warm_up
+        ax.plot(np.where(pale, scores, np.nan), color=PALETTE.line, linewidth=1)
+        ax.plot(np.where(pale, np.nan, scores), color=PALETTE.accent, linewidth=1)
+        for event in self.points.events(self.alpha):
+            ax.axvspan(event.start - 0.5, event.stop - 0.5, color=PALETTE.alert, alpha=0.2, linewidth=0)
+        ax.set_xlabel("point")
+        ax.set_ylabel("anomaly score")
+        return self
 
 
 def flatten_codes(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """So many of the oddest rows are printed."""
-_RULE = "Where to cut (by default where nothing normal is expected, or 1 % of normal rows are)"
+_RULE = "Where to cut (by default 1 % of normal rows are flagged)"
 
 
 def detect(  # the parameters are the flags: typer reads them off this signature

@@ -10,7 +10,10 @@ from isthmus.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from isthmus.apps.anomaly.detector import AnomalyDetector
     from isthmus.estimator import Autoencoder
+
+    Model = Autoencoder | AnomalyDetector
 
 
 class Reading(NamedTuple):
@@ -31,7 +34,7 @@ class Reading(NamedTuple):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
 
     @classmethod
-    def of(cls, ae: Autoencoder) -> Reading:
+    def of(cls, ae: Model) -> Reading:
         """Return how the training file of a loaded model was read; a model fitted in Python has no such file."""
         state: dict[str, Any] = getattr(ae, "reading_", {})
         known: dict[str, Any] = {}
@@ -68,7 +71,7 @@ def read_whole(path: Path, reading: Reading) -> tuple[Any, Any, Reading]:
     return _as_series(X.select(wanted), reading), X, reading
 
 
-def read_like(path: Path, ae: Autoencoder) -> tuple[Any, Any]:
+def read_like(path: Path, ae: Model) -> tuple[Any, Any]:
     """Read a file as the model's training file was read; return the data, and all columns of the file if it has any."""
     from isthmus.data import files
 

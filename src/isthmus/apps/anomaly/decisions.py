@@ -55,7 +55,8 @@ def decide(
       calibration rows held against themselves have every rank once and show nothing, whatever they are - or where
       nothing in it stands out, no cut could keep the promise, and the rule is ``"alpha"``.
     * ``"alpha"``: of rows like those of the calibration, the share ``alpha`` is flagged, at most.
-    * ``"contamination"``: that share of the batch is flagged, at most; without a batch, of the calibration rows.
+    * ``"contamination"``: that share of the batch is flagged, at most; without a batch, of the calibration rows. Where
+      ``contamination`` is given and no other rule, this is the rule.
     """
     if isinstance(threshold, (int, float)) and not isinstance(threshold, bool):
         if not math.isfinite(threshold):
@@ -63,12 +64,12 @@ def decide(
                 f"threshold={threshold} must be a finite score, or one of 'fdr', 'alpha', 'contamination'."
             )
         found = float(threshold), "number", f"A score above {threshold:g} is flagged, as was asked for."
-    elif threshold == "fdr":
+    elif threshold == "fdr" and contamination is None:
         found = _by_fdr(calibration, fdr, alpha, batch)
     elif threshold == "alpha":
         said = "At most {} of rows like those of the calibration are flagged."
         found = _by_alpha(calibration, alpha, said)
-    elif threshold == "contamination":
+    elif threshold in ("fdr", "contamination"):
         found = _by_contamination(calibration.scores if batch is None else np.sort(finite(batch)), contamination)
     else:
         raise SettingError(

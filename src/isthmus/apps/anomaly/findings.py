@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REASONS = 3
 """So many columns are named for each row that is explained."""
-MOST_EXPLAINED = 1_000
+MOST_EXPLAINED = 200
 """Of more flagged rows than these, the oddest are explained."""
 WORST = 10
 """So many of the oddest rows are explained whether flagged or not."""
@@ -36,10 +36,10 @@ class Detector(Protocol):
     codec_: Any
 
     def anomaly_score(self, X: Any) -> np.ndarray: ...
-    def explain(self, X: Any, top: int | None = ...) -> Sequence[Any]: ...
+    def explain(self, X: Any, top: int = ...) -> Any: ...
 
 
-class Reason(NamedTuple):
+class Cause(NamedTuple):
     """A column that makes a row odd."""
 
     name: str
@@ -69,8 +69,8 @@ class Findings:
     """(n,) bool."""
     cut: Cut
     """Where the flags were cut, what that costs, and why there."""
-    reasons: dict[int, tuple[Reason, ...]]
-    """By position, the columns most to blame first; of flagged rows and of the oddest ones. None of images."""
+    reasons: dict[int, tuple[Cause, ...]]
+    """By position, the columns most to blame first; of flagged rows and of the oddest ones. Of tables and arrays only."""
     calibration: Calibration
     """What the scores were held against."""
     noun: str = "row"
@@ -110,18 +110,27 @@ class Findings:
         n = len(self.scores)
         verb = "is" if self.flagged == 1 else "are"
         share = f", {percent(self.flagged / n)}" if self.flagged else ""
+        found = f"{self.flagged:,} of {self.count(n)} {verb} flagged{share}."
+        if self.among_themselves and self.cut.rule == "alpha":
+            return (found, self._said_of_ranks())
+        return (found, self.cut.sentence, self._said_of_p_values())
+
+    def _said_of_ranks(self) -> str:
+        """Say what verdicts mean of the rows that calibrate: of n distinct scores the highest has p = 2 / (n + 1)."""
+        least = 2 / (len(self.scores) + 1)
+        if least > 0.01:
+            return (
+                f"Ranked among themselves, so few {self.noun}s have no p-value below {percent(least)}: look at the oddest, "
+                "or flag a share of them (contamination)."
+            )
         return (
-            f"{self.flagged:,} of {self.count(n)} {verb} flagged{share}.",
-            self.cut.sentence,
-            self._said_of_p_values(),
+            f"Judged among themselves, at most the oddest {percent(self.cut.false_alarm_rate)} are flagged, whatever they "
+            f"are: a p-value here is a rank, and says which {self.noun}s are odd, not that any is wrong."
         )
 
     def _said_of_p_values(self) -> str:
         if self.among_themselves:
-            return (
-                f"A p-value here is a rank among these very {self.noun}s: one in a hundred always has .01. It says which are "
-                "odd, not that any is wrong."
-            )
+            return f"A p-value here is a rank among these very {self.noun}s: one in a hundred always has .01."
         n, smallest = len(self.p_values), self.calibration.smallest_p
         level = 0.01 if smallest <= 0.01 else 0.05
         if smallest > level:
@@ -232,7 +241,7 @@ def find(
         (X.length, X.step) if isinstance(X, Series) else None,
         among_themselves,
     )
-    if detector.codec_.kind in ("images", "volumes"):  # a picture says it; single pixels say nothing
+    if detector.codec_.kind not in ("table", "array"):  # single pixels and points say nothing; a picture does
         return found
     asked = found.order[: max(WORST, min(found.flagged, MOST_EXPLAINED))]
     explained = detector.explain(taken(detector, X, asked), top=REASONS)
@@ -244,7 +253,7 @@ def batch_cut(calibration: Calibration, scores: np.ndarray, fdr: float) -> Cut:
     """Return the cut by which at most a share ``fdr`` of what is flagged among ``scores`` is expected to be normal."""
     flags = calibration.detect(scores, fdr)
     if not flags.any():
-        said = f"No row of this batch stands out so far that {percent(fdr)} wrong ones among the flagged could be promised."
+        said = f"Nothing in this batch stands out so far that at most {percent(fdr)} of what is flagged would be wrong."
         return Cut(np.inf, "fdr", 0.0, 0.0, said)
     score = calibration.score_at(float(calibration.p_values(scores)[flags].max()))
     said = f"At most {percent(fdr)} of what is flagged in this batch is expected to be flagged wrongly."
@@ -266,8 +275,8 @@ def taken(detector: Detector, X: Any, positions: np.ndarray) -> Any:
     return (X if hasattr(X, "shape") else np.asarray(X))[positions.copy()]
 
 
-def _reasons(columns: Sequence[Any]) -> tuple[Reason, ...]:
-    return tuple(Reason(str(each.name), each.observed, each.expected, float(each.share)) for each in columns[:REASONS])
+def _reasons(columns: Sequence[Any]) -> tuple[Cause, ...]:
+    return tuple(Cause(str(each.name), each.observed, each.expected, float(each.share)) for each in columns[:REASONS])
 
 
 def _column(values: list[Any]) -> Any:

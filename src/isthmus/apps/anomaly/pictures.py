@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from isthmus.apps.anomaly.detector import AnomalyDetector
-
 SMOOTH = 1 / 28
 """The standard deviation of the smoothing, as a share of the shorter side; one pixel at least."""
 FLOOR = 0.1
@@ -50,7 +48,7 @@ class Region:
         return HeatDisplay(self)
 
 
-def find_regions(detector: AnomalyDetector, rows: Rows) -> list[Region]:
+def find_regions(detector: Any, rows: Rows) -> list[Region]:
     """Return the heat map of each picture, and its worst region."""
     heats, scores = heat_maps(detector, rows), detector.judge_.score(rows)
     p_values = detector.calibration_.p_values(scores)
@@ -61,7 +59,7 @@ def find_regions(detector: AnomalyDetector, rows: Rows) -> list[Region]:
     ]
 
 
-def heat_maps(detector: AnomalyDetector, rows: Rows) -> np.ndarray:
+def heat_maps(detector: Any, rows: Rows) -> np.ndarray:
     """Return (n, h, w): the root of the smoothed squared residual of each pixel beyond its usual one, over all channels."""
     from scipy.ndimage import gaussian_filter
 
@@ -82,11 +80,11 @@ def heat_maps(detector: AnomalyDetector, rows: Rows) -> np.ndarray:
 
 
 def worst_box(heat: np.ndarray) -> tuple[int, int, int, int]:
-    """Return (top, left, bottom, right) of what hangs together around the hottest pixel, down to half its heat."""
+    """Return (top, left, bottom, right) of what hangs together around the hottest pixel, down to half its squared heat."""
     from scipy.ndimage import find_objects, label
 
     peak = np.unravel_index(heat.argmax(), heat.shape)
-    regions, _ = label(heat >= heat.max() / 2)
+    regions, _ = label(heat**2 >= heat.max() ** 2 / 2)  # pyright: ignore[reportGeneralTypeIssues]
     rows, columns = find_objects(regions)[regions[peak] - 1]
     return int(rows.start), int(columns.start), int(rows.stop), int(columns.stop)
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from isthmus.data.rows import DenseRows, Rows
 from isthmus.errors import DataError
 from isthmus.estimator import Autoencoder
 from isthmus.inference import map_rows
-
-if TYPE_CHECKING:
-    from isthmus.apps.anomaly.detector import AnomalyDetector
 
 DRAWS = 10
 """Rows whose cells are tried in place of one: the nearest by all other columns."""
@@ -118,7 +115,7 @@ class Reasons(Sequence[Reason]):
         return Section("Why rows are odd", (said,), (ordered.to_table(),), facts=self.to_dict())
 
 
-def find_reasons(detector: AnomalyDetector, X: Any, rows: Rows, top: int) -> Reasons:
+def find_reasons(detector: Any, X: Any, rows: Rows, top: int) -> Reasons:
     """Return the ``top`` columns to blame for each row of ``X``, of which ``rows`` are the encoded ones.
 
     The relief of a cell is the median, over the ten training rows nearest by all other columns, of score(row) minus

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from isthmus.apps.anomaly.decisions import OperatingCurve
 from isthmus.apps.anomaly.findings import WORST, Findings, taken
+from isthmus.apps.anomaly.pictures import heat_maps
 from isthmus.apps.displays import OperatingCurveDisplay, ScoreHistogramDisplay, picture
 from isthmus.apps.page import Page, heat, setting_text, value_text
 from isthmus.apps.section import Figure, Picture, Section, Table
@@ -17,10 +19,13 @@ from isthmus.apps.words import percent
 RATES = (0.001, 0.01, 0.05, 0.1)
 """The false-alarm rates whose cuts are tabled."""
 MOST_PICTURES = 8
-HEADS = {
+HEADS: dict[str, str] = {
     "residual": "what autoencoders cannot rebuild",
     "distance": "how far the nearest rows of small samples are",
     "rarity": "how rare the value of each column is",
+    "conditional": "what its past and its other channels make of each point",
+    "level": "how far the level of each channel is from the usual",
+    "stuck": "how long values repeat",
     "code": "how far the code is from other codes",
 }
 
@@ -61,7 +66,9 @@ def _reason_tables(findings: Findings) -> tuple[Table, ...]:
     order = findings.order[:WORST]
     flagged = [int(place) for place in order if findings.flags[place]]
     others = [int(place) for place in order if not findings.flags[place]]
-    header = (findings.noun, "column", "observed", "expected", "share")
+    header = (
+        (findings.noun, "column", "observed", "expected", "share") if findings.reasons else (findings.noun, "score")
+    )
     rest = "Not flagged, but next in line" if flagged else f"Nothing is flagged; the oddest {findings.noun}s"
     more = "" if findings.flagged == len(flagged) else f", the {len(flagged)} oddest"
     return tuple(
@@ -73,6 +80,8 @@ def _reason_tables(findings: Findings) -> tuple[Table, ...]:
 
 def _lines(findings: Findings, place: int) -> list[tuple[str, ...]]:
     """Return a line for each reason; the row's name stands in the first, its p-value in the second."""
+    if not findings.reasons:
+        return [(findings.label(place), f"{findings.scores[place]:.4g}, p {findings.p_values[place]:.2g}")]
     reasons = [
         (each.name, value_text(each.observed), value_text(each.expected), percent(each.share))
         for each in findings.reasons.get(place, ())
@@ -87,7 +96,7 @@ def cost_section(detector: Any, findings: Findings | None = None) -> Section:
     """Return what every cut would cost."""
     calibration = detector.calibration_
     cut = detector.cut_ if findings is None else findings.cut
-    curve = OperatingCurve.of(calibration, cut)
+    curve = OperatingCurve.of(calibration, cut, None if findings is None else findings.scores)
     rows = []
     for rate in (rate for rate in RATES if rate >= calibration.smallest_p):
         score = calibration.score_at(rate)
@@ -98,7 +107,7 @@ def cost_section(detector: Any, findings: Findings | None = None) -> Section:
         "Where to cut",
         (
             (
-                f"The cut in use is a score of {cut.score:.4g}; {percent(cut.false_alarm_rate)} of normal rows are expected above. "
+                f"The cut in use is a score of {cut.score:.4g}; {percent(cut.false_alarm_rate)} of normal rows lie above. "
                 if np.isfinite(cut.score)
                 else "No cut is in use. "
             )
@@ -114,7 +123,7 @@ def detector_section(detector: Any) -> Section:
     """Return what the detector has learned from, how, and how far its word can be trusted."""
     calibration, heads = detector.calibration_, detector.judge_.heads
     said = (
-        f"It judges {size_words(detector)} by {_listed([HEADS.get(name, name) for name in heads])}. "
+        f"It judges {size_words(detector)} by {_listed([HEADS.get(str(name), str(name)) for name in heads])}. "
         f"{len(calibration.scores):,} rows calibrate its p-values, the smallest of which is {calibration.smallest_p:.2g}."
     )
     shown = ("threshold", "fdr", "alpha", "contamination", "novelty", "random_state")
@@ -156,15 +165,16 @@ def _pictures(findings: Findings, detector: Any, X: Any) -> tuple[Picture, ...]:
     rows = codec.encode(taken(detector, X, order))
     pixels = codec.scaling.decode(rows.take(slice(None))[0].numpy(), codec.dtype)  # (n, c, h, w)
     unit = pixels / 255 if pixels.dtype == np.uint8 else pixels
-    odd = detector.judge_.heads["residual"].of(rows) if "residual" in detector.judge_.heads else [None] * len(order)
+    # with too few images to learn from, no autoencoder rebuilds any
+    hot = heat_maps(detector, rows)[:, None] if "residual" in detector.judge_.heads else [None] * len(order)
     return tuple(
         Picture(
-            (picture(image), *(() if where is None else (heat(where.reshape(codec.layout.shape)),))),
+            (picture(image), *(() if where is None else (heat(where),))),
             f"{findings.label(int(place))}, p {findings.p_values[place]:.2g}",
         )
-        for place, image, where in zip(order, unit, odd, strict=True)
+        for place, image, where in zip(order, unit, hot, strict=True)
     )
 
 
-def _listed(words: list[str]) -> str:
+def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
