@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import OperatingCurveDisplay as OperatingCurveDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
     from isthmus.apps.displays import ScoreHistogramDisplay as ScoreHistogramDisplay
+    from isthmus.apps.imputation import Imputer as Imputer
     from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.likelihood import log_likelihood as log_likelihood
     from isthmus.apps.report import report as report
@@ -152,6 +153,7 @@ _HOMES = {
         "ReconstructionDisplay",
         "ScoreHistogramDisplay",
     ),
+    "isthmus.apps.imputation": ("Imputer",),
     "isthmus.apps.interpretation": ("interpret",),
     "isthmus.apps.likelihood": ("log_likelihood",),
     "isthmus.apps.report": ("report",),

@@ -14,6 +14,7 @@ _REBUILT_BY = {
     "clusterer": "isthmus.apps.clustering",
     "detector": "isthmus.apps.anomaly.detector",
     "index": "isthmus.apps.retrieval",
+    "imputer": "isthmus.apps.imputation.imputer",
     "tiles": "isthmus.apps.anomaly.tiles",
 }
 """Kind of model -> the module that registers how it is rebuilt. A folder names a kind, never a module."""

@@ -15,6 +15,7 @@ import typer
 from isthmus import __version__
 from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
+from isthmus.cli.filling import impute
 from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
 from isthmus.cli.showing import info, report, variants
@@ -31,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=DESCRIBED,
 )
-for command in (demo, fit, encode, decode, reconstruct, detect, search, cluster, report, info, variants):
+for command in (demo, fit, encode, decode, reconstruct, impute, detect, search, cluster, report, info, variants):
     app.command()(command)
 
 

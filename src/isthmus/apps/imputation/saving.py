@@ -1,0 +1,131 @@
+"""An imputer as a model folder: JSON and safetensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from isthmus import data
+from isthmus.apps.columns import Coding, Conditionals
+from isthmus.apps.columns.coding import Choice, Number
+from isthmus.apps.columns.network import Members
+from isthmus.apps.imputation.boosting import Boosted
+from isthmus.apps.imputation.filling import Column, Filling
+from isthmus.apps.imputation.reconstructing import Reconstructing
+from isthmus.apps.imputation.results import ColumnResult
+from isthmus.data.tables import TableCodec
+from isthmus.errors import ModelFileError
+from isthmus.folder import to_saved as autoencoder_to_saved
+from isthmus.persistence import Saved, rebuild
+
+_INSIDE = "autoencoder"
+
+
+def to_saved(imputer: Any) -> Saved:
+    """Return everything a fitted imputer needs to be itself in another process."""
+    seed = imputer.random_state
+    params = imputer.get_params(deep=False) | {"autoencoder": None}
+    params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None
+    config = {
+        "params": params,
+        "seed": imputer.seed_,
+        "n_features_in": imputer.n_features_in_,
+        "feature_names_in": list(map(str, getattr(imputer, "feature_names_in_", []))) or None,
+        "columns": [vars(column) for column in imputer.columns_],
+    }
+    metrics = {"losses": imputer.losses_}
+    filling = imputer.filling_
+    if isinstance(filling, Reconstructing):
+        inside = {_INSIDE: autoencoder_to_saved(filling.autoencoder)}
+        return Saved("imputer", config, {}, {}, {}, metrics, card=_card(imputer), inside=inside)
+    coding, network = filling.coding, filling.model.network
+    config["network"] = {
+        "members": filling.model.members,
+        "rank": network.loadings.shape[2],
+        "width": network.enter.weight.shape[2],
+        "blocks": len(network.blocks),
+    }
+    preprocess = {"codec": coding.codec.to_json(), "numbers": [], "choices": [], "judged": []}
+    arrays: dict[str, np.ndarray] = {}
+    for place, number in enumerate(coding.numbers):
+        preprocess["numbers"].append([number.name, number.place.start, number.mean, number.deviation])
+        arrays[f"{place}.support"] = number.support
+    for choice in coding.choices:
+        preprocess["choices"].append([choice.name, choice.place.start, choice.place.stop, choice.frequencies.tolist()])
+    for place, column in enumerate(filling.columns):
+        errors = [column.error, column.plain] if column.judged else [None, None]
+        preprocess["judged"].append([*errors, column.judged, column.trees is not None])
+        arrays |= {f"{place}.weights": column.weights, f"{place}.misses": column.misses}
+        if column.trees is not None:
+            arrays |= {f"{place}.trees.{name}": value for name, value in vars(column.trees).items()}
+    return Saved("imputer", config, dict(network.state_dict()), preprocess, arrays, metrics, card=_card(imputer))
+
+
+def restore(imputer: Any, saved: Saved) -> None:
+    """Make an unfitted imputer the one that was saved."""
+    config = saved.config
+    imputer.seed_, imputer.n_features_in_ = config["seed"], config["n_features_in"]
+    imputer.losses_ = saved.metrics["losses"]
+    imputer.columns_ = tuple(ColumnResult(**column) for column in config["columns"])
+    if config["feature_names_in"]:
+        imputer.feature_names_in_ = np.array(config["feature_names_in"], object)
+    if _INSIDE in saved.inside:
+        imputer.autoencoder = rebuild(saved.inside[_INSIDE], _INSIDE)
+        imputer.filling_ = Reconstructing(imputer.autoencoder)
+        return
+    coding, shape = _coding(saved), config["network"]
+    network = Members(
+        coding, shape["members"], shape["rank"], shape["width"], shape["blocks"], torch.Generator().manual_seed(0)
+    )
+    try:
+        network.load_state_dict(saved.weights)
+    except RuntimeError as error:
+        raise ModelFileError(
+            "the weights in model.safetensors do not fit config.json; copy the model again."
+        ) from error
+    imputer.filling_ = Filling(
+        Conditionals(coding, network.eval()),
+        tuple(_column(saved.arrays, place, state) for place, state in enumerate(saved.preprocess["judged"])),
+    )
+
+
+def _coding(saved: Saved) -> Coding:
+    state = saved.preprocess
+    codec = data.codec_from(state["codec"], {})
+    assert isinstance(codec, TableCodec)
+    numbers = tuple(
+        Number(name, slice(start, start + 1), saved.arrays[f"{place}.support"], mean, deviation)
+        for place, (name, start, mean, deviation) in enumerate(state["numbers"])
+    )
+    choices = tuple(
+        Choice(name, slice(start, stop), len(frequencies), np.array(frequencies))
+        for name, start, stop, frequencies in state["choices"]
+    )
+    return Coding(codec, numbers, choices)
+
+
+def _column(arrays: dict[str, np.ndarray], place: int, state: list[Any]) -> Column:
+    error, plain, judged, has_trees = state
+    start = f"{place}.trees."
+    trees = {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
+    return Column(
+        arrays[f"{place}.weights"],
+        np.nan if error is None else error,
+        np.nan if plain is None else plain,
+        judged,
+        arrays[f"{place}.misses"],
+        Boosted(**trees) if has_trees else None,
+    )
+
+
+def _card(imputer: Any) -> str:
+    lines = [
+        "# An imputer",
+        "",
+        "Fills the gaps of tables with these columns. What that is worth, on hidden cells:",
+        "",
+    ]
+    lines += [f"* {column.sentence()}" for column in imputer.columns_]
+    return "\n".join([*lines, "", "Load it with `isthmus.load(folder)`.", ""])

@@ -1,0 +1,241 @@
+"""Every column given any others: the linear answer, the coding, and what the network may know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from isthmus.apps.columns import Cells, Coding, Conditionals, Recipe, learn, sample
+from isthmus.apps.columns.coding import Number
+from isthmus.apps.columns.conditionals import cumulative, quantile
+from isthmus.apps.columns.factors import Factors, expect, fit_factors
+from isthmus.apps.columns.fitting import _gather, _Loss, tensors
+from isthmus.apps.columns.network import Inputs, Members
+
+
+def mixed(rows: int = 300, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=rows)
+    table = pd.DataFrame(
+        {
+            "a": a,
+            "b": np.exp(a + 0.3 * rng.normal(size=rows)),
+            "few": rng.integers(0, 4, rows).astype(float),
+            "kind": np.where(a + rng.normal(size=rows) > 0, "high", "low"),
+            "colour": rng.choice(["red", "green", "blue"], rows),
+        }
+    )
+    return table.mask(rng.random(table.shape) < 0.15)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[Coding, Cells, Conditionals]:
+    coding, cells = Coding.learn(mixed())
+    recipe = Recipe.of(coding, len(cells.values))._replace(steps=40, members=3)
+    return coding, cells, Conditionals(coding, learn(coding, cells, recipe, 0).network)
+
+
+# -- the linear answer ----------------------------------------------------------------------------------------------
+
+
+def test_the_linear_answer_is_the_conditional_mean_of_its_gaussian():
+    rng = torch.Generator().manual_seed(0)
+    weights, noise = torch.randn(1, 6, 2, generator=rng), 0.1 + torch.rand(1, 6, generator=rng)
+    y, observed = torch.randn(1, 20, 6, generator=rng), (torch.rand(1, 20, 6, generator=rng) < 0.6).float()
+    _, filled = expect(Factors(weights, noise), y * observed, observed)
+    w = weights[0].double().numpy()
+    covariance = w @ w.T + np.diag(noise[0].numpy())
+    for row, seen, got in zip(y[0].numpy(), observed[0].numpy() > 0, filled[0].numpy(), strict=True):
+        expected = row.copy()
+        expected[~seen] = covariance[np.ix_(~seen, seen)] @ np.linalg.solve(covariance[np.ix_(seen, seen)], row[seen])
+        np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_without_gaps_the_fit_has_the_likelihood_of_scikit_learns_factor_analysis():
+    from scipy.stats import multivariate_normal
+    from sklearn.decomposition import FactorAnalysis
+
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(1000, 2)) @ rng.normal(size=(2, 7)) + rng.normal(size=(1000, 7)) * rng.uniform(0.5, 1, 7)
+    y = (y - y.mean(0)) / y.std(0)
+    y32 = torch.from_numpy(y.astype(np.float32))
+    ours = fit_factors(y32, torch.ones_like(y32), 2, torch.Generator().manual_seed(0))
+    w = ours.weights[0].double().numpy()
+    covariance = w @ w.T + np.diag(ours.noise[0].double().numpy())
+    got = multivariate_normal(np.zeros(7), covariance).logpdf(y).mean()
+    assert got == pytest.approx(FactorAnalysis(2, tol=1e-8, max_iter=5000).fit(y).score(y), abs=2e-3)
+
+
+def test_gaps_at_random_leave_the_covariance_where_it_was():
+    rng = np.random.default_rng(1)
+    w = rng.normal(size=(6, 2))
+    scale = np.sqrt((w**2).sum(1) + 0.3)
+    y = (rng.normal(size=(20_000, 2)) @ w.T + np.sqrt(0.3) * rng.normal(size=(20_000, 6))) / scale
+    seen = torch.from_numpy((rng.random(y.shape) < 0.6).astype(np.float32))
+    found = fit_factors(torch.from_numpy(y.astype(np.float32)) * seen, seen, 2, torch.Generator().manual_seed(0))
+    covariance = (found.weights[0] @ found.weights[0].T + torch.diag(found.noise[0])).numpy()
+    truth = (w @ w.T + 0.3 * np.eye(6)) / np.outer(scale, scale)
+    # about 7,200 rows show a pair of columns: a correlation has a standard error below .012
+    np.testing.assert_allclose(covariance, truth, atol=5 * 0.012)
+
+
+# -- the coding -----------------------------------------------------------------------------------------------------
+
+
+def number(values: np.ndarray) -> Number:
+    return Number("x", slice(0, 1), np.sort(values), float(values.mean()), float(values.std()))
+
+
+@pytest.mark.parametrize(
+    "values", [np.random.default_rng(0).lognormal(size=500), np.repeat([0.0, 1.0, 5.0], [70, 20, 10])]
+)
+def test_with_the_observed_frequencies_the_quantiles_of_a_number_are_those_observed(values):
+    column = number(values)
+    levels = np.linspace(0.001, 0.999, 200)
+    chances = np.repeat(np.diff(column.shares)[None], len(levels), 0)
+    np.testing.assert_array_equal(quantile(column, chances, levels), np.quantile(values, levels, method="inverted_cdf"))
+
+
+def test_quantile_and_cumulative_probability_are_inverse():
+    rng = np.random.default_rng(0)
+    column = number(rng.normal(size=400))
+    chances = rng.dirichlet(np.ones(column.width), 300)
+    levels = rng.uniform(0.01, 0.99, 300)
+    below, upto = cumulative(column, chances, quantile(column, chances, levels))
+    assert (below <= levels + 1e-9).all()
+    assert (levels <= upto + 1e-9).all()
+
+
+def test_an_atom_keeps_its_probability():
+    column = number(np.repeat([0.0, 1.0, 2.0, 7.0], [60, 20, 10, 10]))
+    assert column.width == 4
+    chances = np.array([[0.1, 0.2, 0.3, 0.4]]).repeat(4, 0)
+    below, upto = cumulative(column, chances, np.array([0.0, 1.0, 2.0, 7.0]))
+    np.testing.assert_allclose(upto - below, [0.1, 0.2, 0.3, 0.4])
+
+
+def test_cells_come_back_from_their_coding():
+    table = mixed()
+    coding, cells = Coding.learn(table)
+    back = coding.decode(cells.values, table)
+    for column in table:
+        seen = table[column].notna()
+        if column in ("kind", "colour"):
+            assert (back[column][seen] == table[column][seen]).all()
+        else:
+            np.testing.assert_allclose(back[column][seen], table[column][seen], rtol=1e-5, atol=1e-5)
+
+
+# -- the network ----------------------------------------------------------------------------------------------------
+
+
+def test_before_training_the_mean_of_a_number_is_read_off_its_linear_answer():
+    coding, cells = Coding.learn(mixed())
+    network = Members(coding, 1, 2, 8, 1, torch.Generator().manual_seed(0))
+    rows = tensors(coding, cells, network)
+    inputs = Inputs(rows.y[None], rows.observed[None].float())
+    answer, (_, filled) = network(inputs), network.linear(inputs)
+    ranks = torch.special.ndtr(filled[0, :, :3]).numpy()
+    for place, column in enumerate(coding.numbers):
+        distinct = np.unique(column.support)
+        nodes = np.interp(np.linspace(0, 1, 16), column.ranks(distinct), distinct)
+        expected = (np.interp(ranks[:, place], np.linspace(0, 1, 16), nodes) - column.mean) / column.deviation
+        np.testing.assert_allclose(answer.means[0, :, place].detach().numpy(), expected, atol=1e-4)
+
+
+def test_a_hidden_cell_has_no_say(fitted):
+    _, cells, model = fitted
+    observed = cells.observed.copy()
+    observed[:, [1, 3]] = False
+    changed = cells.values.copy()
+    changed[:, 1], changed[:, 3] = 0.7, 1 - changed[:, 3]
+    one = model.predict(model.rows(Cells(cells.values, cells.observed)), observed)
+    other = model.predict(model.rows(Cells(changed, cells.observed)), observed)
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_chances_of_every_column_sum_to_one(fitted):
+    _, cells, model = fitted
+    chances = model.predict(model.rows(cells), cells.observed).chances
+    for place in range(5):
+        np.testing.assert_allclose(chances[:, model.columns(place)].sum(1), 1, atol=1e-5)
+
+
+def test_the_mean_of_the_members_is_the_mean_of_each(fitted):
+    _, cells, model = fitted
+    rows, count = model.rows(cells), len(cells.values)
+    each = [model.predict(rows, cells.observed, np.full(count, member)).chances for member in range(3)]
+    np.testing.assert_allclose(model.predict(rows, cells.observed).chances, np.mean(each, 0), atol=1e-6)
+
+
+def test_the_loss_is_squared_error_and_cross_entropy_of_hidden_cells_alone(fitted):
+    coding, cells, model = fitted
+    network = model.network
+    rows = tensors(coding, cells, network)
+    loss = _Loss(coding, rows)
+    rng = torch.Generator().manual_seed(0)
+    taken = _gather(rows, torch.arange(50)[None].repeat(3, 1), (0.2, 0.5), rng)
+    with torch.no_grad():
+        answer = network(taken.inputs)
+        got = loss(answer, taken.standard, taken.classes, taken.hidden)
+    expected = np.zeros(3)
+    for member in range(3):
+        for place, column in enumerate(coding.columns):
+            hidden = taken.hidden[member, :, place] > 0
+            if not hidden.any():
+                continue
+            logits = answer.logits[member, hidden, model.columns(place)].double()
+            classes = taken.classes[member, hidden, place]
+            expected[member] += torch.nn.functional.cross_entropy(logits, classes) * loss.scale[place]
+            if isinstance(column, Number):
+                error = answer.means[member, hidden, place] - taken.standard[member, hidden, place]
+                expected[member] += error.clamp(-8, 8).square().mean()
+    np.testing.assert_allclose(got, expected / 5, rtol=1e-4)
+    assert not (taken.hidden.bool() & ~rows.observed[:50]).any()
+
+
+def test_a_member_does_not_learn_from_the_rows_it_judges():
+    coding, cells = Coding.learn(mixed(120).fillna({"a": 0.0, "b": 1.0, "few": 1.0, "kind": "low", "colour": "red"}))
+    recipe = Recipe.of(coding, 120)._replace(steps=6, members=2, dropout=0.0)
+    fit = learn(coding, cells, recipe, 0)
+    assert (np.bincount(fit.judge) == 60).all()
+    held = np.flatnonzero(fit.judge == 0)
+    # other values in these rows, each column shuffled so that what all rows are standardised by stays
+    shuffled = cells.values.copy()
+    shuffled[held] = np.random.default_rng(1).permuted(shuffled[held], axis=0)
+    again = learn(coding, Cells(shuffled, cells.observed), recipe, 0)
+    for name in ("loadings", "noise"):
+        one, other = getattr(fit.network, name), getattr(again.network, name)
+        torch.testing.assert_close(one[0], other[0], atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(one[1], other[1], atol=1e-2)
+
+
+def test_columns_drawn_one_by_one_have_the_joint_distribution_of_the_table():
+    rng = np.random.default_rng(0)
+    left = rng.choice(["a", "b", "c"], 3000, p=[0.5, 0.3, 0.2])
+    right = np.where(rng.random(3000) < 0.8, np.char.upper(left), "Z")
+    coding, cells = Coding.learn(pd.DataFrame({"left": left, "right": right}))
+    recipe = Recipe.of(coding, 3000)._replace(steps=150, hide=(0.3, 1.0))
+    model = Conditionals(coding, learn(coding, cells, recipe, 0).network)
+    empty = Cells(np.zeros((4000, 2), np.float32), np.zeros((4000, 2), bool))
+    drawn = sample(model, empty, np.random.default_rng(1)).astype(int)
+    joint = np.histogram2d(*drawn.T, bins=[range(4), range(5)])[0] / 4000
+    truth = np.histogram2d(*cells.values.T, bins=[range(4), range(5)])[0] / 3000
+    assert np.abs(joint - truth).sum() / 2 < 0.05  # total variation; independent columns would be .36 away
+    independent = truth.sum(1, keepdims=True) * truth.sum(0, keepdims=True)
+    assert np.abs(independent - truth).sum() / 2 > 0.3
+
+
+def test_the_same_seed_gives_the_same_bits_and_leaves_global_generators_alone():
+    coding, cells = Coding.learn(mixed(100))
+    recipe = Recipe.of(coding, 100)._replace(steps=5)
+    torch.manual_seed(3)
+    np.random.seed(3)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    one, other = (learn(coding, cells, recipe, 7).network.state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert torch.equal(before[0], torch.get_rng_state())
+    np.testing.assert_array_equal(before[1], np.random.get_state()[1])
