@@ -271,11 +271,11 @@ def test_an_adversarial_variant_learns_in_spite_of_its_critic(name, term, digits
 
 
 def test_an_adversarial_model_saves_its_critic_and_answers_as_before(digits, tmp_path) -> None:
-    from isthmus.estimator import persistence
+    from isthmus.loading import load
 
     ae = variant("adversarial", latent_dim=3, max_epochs=2, random_state=0, verbose=False).fit(digits[:200])
     ae.save(tmp_path / "model")
-    again = persistence.load(tmp_path / "model")
+    again = load(tmp_path / "model")
     assert np.array_equal(ae.transform(digits[:20]), again.transform(digits[:20]))
     assert np.array_equal(ae.sample(4, random_state=1), again.sample(4, random_state=1))
     assert isinstance(ae.model_.parts.bottleneck, Plain)

@@ -15,6 +15,7 @@ import isthmus as ist
 from isthmus import persistence
 from isthmus.catalogue import VARIANTS
 from isthmus.errors import ModelFileError
+from isthmus.folder import to_saved
 
 SETTINGS = {"latent_dim": 3, "random_state": 0, "verbose": False, "max_epochs": 2}
 MODELS = Path(__file__).parent / "models"
@@ -173,3 +174,53 @@ def test_saving_again_replaces_the_model_and_keeps_what_lies_beside_it(fitted, t
     fitted.save(tmp_path / "model")
     assert (tmp_path / "model" / "notes.md").read_text() == "mine"
     assert not (tmp_path / "model" / "report.html").exists()
+
+
+# -- models within models -----------------------------------------------------------------------------------------------
+
+
+class Pair:
+    """Two autoencoders that are saved as one."""
+
+    def __init__(self, first: ist.Autoencoder, second: ist.Autoencoder) -> None:
+        self.first, self.second = first, second
+
+    def save(self, path: Path) -> None:
+        inside = {"first": to_saved(self.first), "second": to_saved(self.second)}
+        persistence.write(persistence.Saved("pair", {"words": "two"}, {}, {}, {}, inside=inside), path)
+
+
+@pytest.fixture
+def a_pair(fitted, digits: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    def rebuild(saved: persistence.Saved) -> Pair:
+        return Pair(*(persistence.rebuild(saved.inside[name], name) for name in ("first", "second")))
+
+    monkeypatch.setitem(persistence._BUILDERS, "pair", rebuild)
+    return Pair(fitted, ist.Autoencoder(latent_dim=1, random_state=1, max_epochs=1).fit(digits))
+
+
+def test_a_model_made_of_models_comes_back_with_all_of_them(a_pair: Pair, digits, tmp_path: Path) -> None:
+    a_pair.save(tmp_path / "pair")
+    again = ist.load(tmp_path / "pair")
+    for name in ("first", "second"):
+        expected = getattr(a_pair, name).transform(digits)
+        assert np.array_equal(getattr(again, name).transform(digits), expected)
+        assert np.array_equal(ist.load(tmp_path / "pair" / name).transform(digits), expected), (
+            "each is a model by itself"
+        )
+
+
+def test_a_plain_model_in_the_place_of_a_composed_one_carries_nothing_of_it_along(a_pair: Pair, tmp_path: Path) -> None:
+    a_pair.save(tmp_path / "model")
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    a_pair.first.save(tmp_path / "model")
+    assert not (tmp_path / "model" / "first").exists()
+    assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(a_pair: Pair, tmp_path: Path) -> None:
+    a_pair.save(tmp_path / "pair")
+    config = json.loads((tmp_path / "pair" / "config.json").read_text())
+    (tmp_path / "pair" / "config.json").write_text(json.dumps(config | {"inside": ["../elsewhere"]}))
+    with pytest.raises(ModelFileError, match="names models inside as"):
+        ist.load(tmp_path / "pair")

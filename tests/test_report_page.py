@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 import isthmus as ist
-from isthmus.apps.page import number
+from isthmus.apps.page import Page, number
 from isthmus.apps.report import Report, report
+from isthmus.apps.section import Figure, Picture, Section, Table
 from isthmus.apps.words import percent
 from isthmus.errors import DataError
 
@@ -205,3 +206,55 @@ def test_a_report_is_saved_to_html_only(of_people: Report, tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"does not end in \.html"):
         of_people.save(tmp_path / "r.pdf")
     assert list(tmp_path.iterdir()) == []
+
+
+# -- sections -----------------------------------------------------------------------------------------------------------
+
+
+class Line:
+    """A display of one straight line."""
+
+    def plot(self, ax=None) -> None:
+        ax.plot([0, 1], [0, 1])
+
+
+@pytest.fixture
+def a_section() -> Section:
+    return Section(
+        "Gaps",
+        ("3 of 10 cells were filled; <b> is a name.",),
+        tables=(Table("The worst", ("column", "error"), [["age <i>", 0.123456], ["debt", None], ["city", 12345]]),),
+        figures=(Figure(Line(), "gaps", "a line"),),
+        pictures=(Picture((np.zeros((4, 4), np.uint8),), "a black square"),),
+        facts={"filled": np.int64(3)},
+    )
+
+
+def test_a_use_adds_its_section_to_the_page_and_to_the_facts(people: pd.DataFrame, a_section: Section) -> None:
+    found = report(fitted(people), people, sections=[a_section])
+    page, facts = found.to_html(), found.to_dict()["sections"]
+    assert facts == [
+        {
+            "title": "Gaps",
+            "sentences": ["3 of 10 cells were filled; <b> is a name."],
+            "tables": [
+                {
+                    "caption": "The worst",
+                    "header": ["column", "error"],
+                    "rows": [["age <i>", 0.123456], ["debt", None], ["city", 12345]],
+                }
+            ],
+            "filled": 3,
+        }
+    ]
+    for text in ("<h2>Gaps</h2>", "age &lt;i&gt;", "0.1235", "12,345", "&lt;b&gt; is a name", 'aria-label="a line"'):
+        assert text in page
+    assert page.index("<h2>Gaps</h2>") < page.index("<h2>Health</h2>")
+
+
+def test_a_page_of_sections_alone_says_the_same_as_its_facts(a_section: Section, tmp_path: Path) -> None:
+    page = Page("what was filled", "A summary.", (a_section,)).save(tmp_path / "gaps.html")
+    text, facts = page.read_text(), json.loads((tmp_path / "gaps.json").read_text())
+    assert facts["sections"] == [a_section.to_dict()]
+    assert json.loads(re.search(r'id="facts">(.*?)</script>', text, re.DOTALL)[1].replace("<\\/", "</")) == facts
+    assert "http://" not in text.replace("http://www.w3.org", "")

@@ -10,7 +10,7 @@ import torch
 from scipy import integrate, stats
 
 from isthmus.errors import SettingError
-from isthmus.estimator import persistence
+from isthmus.loading import load
 from isthmus.parts.bottlenecks import Spherical
 from isthmus.parts.bottlenecks.spherical import AT_FIRST, LEAST_SURE, MOST_SURE, divergence
 from isthmus.parts.part import from_json, to_json
@@ -201,7 +201,7 @@ def test_spherical_learns_and_its_codes_are_directions(digits, tmp_path) -> None
     np.testing.assert_allclose(np.linalg.norm(Z, axis=1), 1, atol=1e-5)
     assert list(ae.history_)[-1]["train"]["kl"] > 1
     ae.save(tmp_path / "model")
-    again = persistence.load(tmp_path / "model")
+    again = load(tmp_path / "model")
     assert np.array_equal(again.transform(digits[:50]), Z[:50])
     assert np.array_equal(again.sample(5, random_state=0), ae.sample(5, random_state=0))
 
@@ -245,7 +245,7 @@ def test_a_wrong_label_makes_a_row_less_normal(told, digits) -> None:
 def test_a_saved_conditional_model_answers_as_before(told, digits, tmp_path) -> None:
     ae, y = told
     ae.save(tmp_path / "model")
-    again = persistence.load(tmp_path / "model")
+    again = load(tmp_path / "model")
     assert np.array_equal(ae.transform(digits[:50], y[:50]), again.transform(digits[:50], y[:50]))
     assert np.array_equal(ae.transform(digits[:50]), again.transform(digits[:50]))
     assert np.array_equal(ae.sample(5, random_state=1, condition=3), again.sample(5, random_state=1, condition=3))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from isthmus.designs import Stacked as Stacked
     from isthmus.designs import VampPrior as VampPrior
     from isthmus.estimator import Autoencoder as Autoencoder
+    from isthmus.loading import load as load
     from isthmus.many import fit_many as fit_many
     from isthmus.parts.bottlenecks import Bare as Bare
     from isthmus.parts.bottlenecks import BatchTopK as BatchTopK
@@ -83,7 +84,6 @@ if TYPE_CHECKING:
     from isthmus.parts.samplers import Mixture as Mixture
     from isthmus.parts.samplers import Prior as Prior
     from isthmus.parts.schedule import Ramp as Ramp
-    from isthmus.persistence import load as load
     from isthmus.variants import variant as variant
     from isthmus.variants.codebooks import binary as binary
     from isthmus.variants.codebooks import finite_scalar as finite_scalar
@@ -156,6 +156,7 @@ _HOMES = {
         "VampPrior",
     ),
     "isthmus.estimator": ("Autoencoder",),
+    "isthmus.loading": ("load",),
     "isthmus.many": ("fit_many",),
     "isthmus.parts.bottlenecks": (
         "Bare",
@@ -224,13 +225,10 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["load", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll] - the catalogue says which variants there are
+__all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll] - the catalogue says which variants there are
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        import_module("isthmus.estimator")  # registers what an "autoencoder" folder is rebuilt by
-        return import_module("isthmus.persistence").load
     if name not in _HOME:
         raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

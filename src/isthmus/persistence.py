@@ -37,6 +37,8 @@ class Saved:
     metrics: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     card: str = ""
+    inside: dict[str, Saved] = field(default_factory=dict)
+    """Models that this one is made of, by name: each a complete model in a folder of its own."""
 
 
 _BUILDERS: dict[str, Callable[..., Any]] = {}
@@ -47,17 +49,8 @@ def register(kind: str, build: Callable[..., Any]) -> None:
     _BUILDERS[kind] = build
 
 
-def load(path: str | os.PathLike[str], **parts: Any) -> Any:
-    """Load a saved model, ready to use.
-
-    Parameters
-    ----------
-    path : the folder that ``save`` wrote.
-    parts : what a model folder cannot hold: ``network=Modules(encoder, decoder)`` for a network of your own modules.
-
-    Nothing is unpickled and no code is imported by name from the folder.
-    """
-    saved = read(Path(path))
+def rebuild(saved: Saved, path: str | os.PathLike[str], **parts: Any) -> Any:
+    """Return the object that was saved; ``path`` is what errors call it, ``parts`` what a folder cannot hold."""
     if saved.kind not in _BUILDERS:
         raise ModelFileError(
             f"{path} holds a {saved.kind!r}, which this version of isthmus does not know; update isthmus."
@@ -97,7 +90,24 @@ def read(folder: Path) -> Saved:
         _read_json(folder / "metrics.json"),
         history,
         _read_text(folder / "README.md"),
+        {name: read(folder / name) for name in _inside(config, folder)},
     )
+
+
+def _inside(config: dict[str, Any], folder: Path) -> list[str]:
+    """Return the names of the models within a model; a name that leads elsewhere is refused."""
+    names = config.get("inside", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise ModelFileError(f"The model folder {folder} is damaged: config.json names models inside as {names!r}.")
+    return names
+
+
+def _made_of(folder: Path) -> set[str]:
+    """Return the names of the models within a folder that is to be replaced; none where it is no model, or damaged."""
+    try:
+        return set(_inside(_read_json(folder / "config.json"), folder))
+    except ModelFileError:
+        return set()
 
 
 def write(saved: Saved, path: str | os.PathLike[str]) -> None:
@@ -147,7 +157,9 @@ def _write_files(saved: Saved, folder: Path) -> None:
 
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in saved.weights.items()}
     arrays = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in saved.arrays.items()}
-    _write_text(folder / "config.json", _json({"format": FORMAT, "kind": saved.kind} | versions() | saved.config))
+    inside = {"inside": list(saved.inside)} if saved.inside else {}
+    config = {"format": FORMAT, "kind": saved.kind} | versions() | inside | saved.config
+    _write_text(folder / "config.json", _json(config))
     _write_text(folder / "preprocess.json", _json(saved.preprocess))
     _write_text(folder / "metrics.json", _json(saved.metrics))
     _write_text(folder / "history.jsonl", "".join(json.dumps(record) + "\n" for record in saved.history))
@@ -160,13 +172,17 @@ def _write_files(saved: Saved, folder: Path) -> None:
     folder.chmod(0o777 & ~umask)
     for file in folder.iterdir():
         file.chmod(0o666 & ~umask)
+    for name, inner in saved.inside.items():
+        (folder / name).mkdir()
+        _write_files(inner, folder / name)
 
 
 def _carry_over(target: Path, temporary: Path) -> None:
     """Keep what the user has put beside the old model, but not what describes it."""
     if target.is_dir():
+        stale = _STALE | _made_of(target)
         for old in target.iterdir():
-            if old.name not in _STALE and not (temporary / old.name).exists():
+            if old.name not in stale and not (temporary / old.name).exists():
                 (shutil.copytree if old.is_dir() else shutil.copy2)(old, temporary / old.name)
 
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from isthmus.apps.displays import PALETTE, MovesDisplay, ReconstructionDisplay, picture, rivals
 from isthmus.apps.words import percent, plain
+from isthmus.atomic import written_whole
+from isthmus.errors import DataError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from isthmus.apps.displays import BaselineDisplay, CodeMapDisplay, LearningCurveDisplay
     from isthmus.apps.evidence import Pair
     from isthmus.apps.interpretation import Interpretation
+    from isthmus.apps.section import Drawable, Section
 
 MOST_COLUMNS = 60
 """More columns of a table than these are left to report.json."""
@@ -26,12 +31,6 @@ MOST_CODES = 8
 """How many numbers of a code are interpreted on the page, those that move most."""
 LARGEST_PICTURE = 112
 """Pictures are shrunk to this many pixels a side, so that the page stays small."""
-
-
-class Drawable(Protocol):
-    """A display that can draw itself."""
-
-    def plot(self, ax: Axes | None = None) -> Any: ...
 
 
 class Facts(Protocol):
@@ -55,11 +54,35 @@ class Facts(Protocol):
     def code_map(self) -> CodeMapDisplay | None: ...
     @property
     def interpretation(self) -> Interpretation | None: ...
+    @property
+    def sections(self) -> tuple[Section, ...]: ...
     def to_dict(self) -> dict[str, Any]: ...
 
 
 def render(report: Facts) -> str:
     """Return the page of a report."""
+    return _fill(
+        "report.html.jinja",
+        report.to_dict(),
+        sections=_shown(report.sections),
+        rivals=rivals(report.data["code"]),
+        figures=_figures(report),
+        pictures=_pictures(report),
+        heat=_heat(report),
+        most_codes=MOST_CODES,
+        columns=list(report.scores.get("columns", {}).items())[:MOST_COLUMNS],
+        most_columns=MOST_COLUMNS,
+        settings={name: setting_text(value) for name, value in report.settings.items()},
+    )
+
+
+def render_sections(page: Page) -> str:
+    """Return a page of sections alone."""
+    return _fill("sections.html.jinja", page.to_dict(), sections=_shown(page.sections))
+
+
+def _fill(template: str, facts: dict[str, Any], **shown: Any) -> str:
+    """Fill a template; the facts travel within the page, too."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -70,20 +93,43 @@ def render(report: Facts) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "percent": percent, "value": value_text, "move": move_text}
-    facts = report.to_dict()
-    return environment.get_template("report.html.jinja").render(
-        facts=facts,
-        # "</" would end the script element that carries the facts
-        facts_json=json.dumps(facts, ensure_ascii=False, allow_nan=False).replace("</", "<\\/"),
-        rivals=rivals(report.data["code"]),
-        figures=_figures(report),
-        pictures=_pictures(report),
-        heat=_heat(report),
-        most_codes=MOST_CODES,
-        columns=list(report.scores.get("columns", {}).items())[:MOST_COLUMNS],
-        most_columns=MOST_COLUMNS,
-        settings={name: setting_text(value) for name, value in report.settings.items()},
-    )
+    # "</" would end the script element that carries the facts
+    facts_json = json.dumps(facts, ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
+    return environment.get_template(template).render(facts=facts, facts_json=facts_json, **shown)
+
+
+def _shown(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """Return what the template shows of sections: plots drawn, numbers written."""
+    return [
+        {
+            "title": section.title,
+            "sentences": section.sentences,
+            "figures": [svg(*figure) for figure in section.figures],
+            "pictures": [
+                {"caption": picture.caption, "sources": [_data_uri(image) for image in picture.images]}
+                for picture in section.pictures
+            ],
+            "tables": [
+                {
+                    "caption": table.caption,
+                    "header": table.header,
+                    "rows": [[_cell_text(cell) for cell in plain(row)] for row in table.rows],
+                    "numeric": [
+                        all(isinstance(row[place], (int, float)) or row[place] is None for row in plain(table.rows))
+                        for place in range(len(table.header))
+                    ],
+                }
+                for table in section.tables
+            ],
+        }
+        for section in sections
+    ]
+
+
+def _cell_text(cell: Any) -> str:
+    if cell is None or isinstance(cell, float):
+        return number(cell)
+    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
 
 
 def number(value: float | None) -> str:
@@ -224,3 +270,36 @@ def _data_uri(pixels: np.ndarray) -> str:
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of sections alone, for a use that has no single autoencoder to report on."""
+
+    title: str
+    summary: str
+    sections: tuple[Section, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every fact of the page as plain data."""
+        return {"title": self.title, "summary": self.summary, "sections": [each.to_dict() for each in self.sections]}
+
+    def to_html(self) -> str:
+        """Return the page: one file, no outside request, light and dark."""
+        return render_sections(self)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page to ``path`` (.html) and the facts to the .json beside it; return the path of the page."""
+        return save_page(path, self.to_html(), self.to_dict())
+
+
+def save_page(path: str | os.PathLike[str], html: str, facts: dict[str, Any]) -> Path:
+    """Write a page (.html) and its facts as JSON beside it, each whole or not at all; return the path of the page."""
+    page = Path(path)
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise DataError(f"a report is a page, but {str(page)!r} does not end in .html; give it a name that does.")
+    text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
+    for file, content in ((page, html), (page.with_suffix(".json"), text + "\n")):
+        with written_whole(file) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return page

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,9 @@ from isthmus.apps.displays import BaselineDisplay, CodeMapDisplay, LearningCurve
 from isthmus.apps.evidence import Evidence, Pair, gather_evidence, typical_and_worst
 from isthmus.apps.health import Finding, compared, examine
 from isthmus.apps.interpretation import Interpretation, interpret_evidence
-from isthmus.apps.page import render
+from isthmus.apps.page import render, save_page
+from isthmus.apps.section import Section
 from isthmus.apps.words import percent, plain
-from isthmus.atomic import written_whole
 from isthmus.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Report:
     curves: tuple[LearningCurveDisplay, ...]
     code_map: CodeMapDisplay | None
     interpretation: Interpretation | None
+    sections: tuple[Section, ...] = ()
+    """What the uses of the model found."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return every fact of the page as plain data; pictures and drawings apart."""
@@ -82,6 +84,7 @@ class Report:
                     "values": code_map.values,
                 },
                 "interpretation": None if self.interpretation is None else self.interpretation.to_dict(),
+                "sections": [section.to_dict() for section in self.sections],
             }
         )
 
@@ -91,17 +94,12 @@ class Report:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page to ``path`` (.html) and the facts to the .json beside it; return the path of the page."""
-        page = Path(path)
-        if page.suffix.lower() not in (".html", ".htm"):
-            raise DataError(f"a report is a page, but {str(page)!r} does not end in .html; give it a name that does.")
-        facts = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        for file, text in ((page, self.to_html()), (page.with_suffix(".json"), facts + "\n")):
-            with written_whole(file) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        return page
+        return save_page(path, self.to_html(), self.to_dict())
 
 
-def report(ae: Autoencoder, X: Any = None, y: Any = None, y_name: str | None = None) -> Report:
+def report(
+    ae: Autoencoder, X: Any = None, y: Any = None, y_name: str | None = None, sections: Sequence[Section] = ()
+) -> Report:
     """Report how good a fitted autoencoder is, in numbers, pictures and sentences.
 
     Parameters
@@ -109,6 +107,7 @@ def report(ae: Autoencoder, X: Any = None, y: Any = None, y_name: str | None = N
     X : data to show examples of and to map. If it is what ``ae`` was trained on, the examples are held-out rows of it; any
         other is taken as new. None reports from what the model carries.
     y : one value a row of X, by which the map is coloured instead of by error; ``y_name`` is what the legend calls it.
+    sections : what uses of the model found: the ``section()`` of their results.
 
     >>> ist.report(ae, X).save("report.html")  # doctest: +SKIP
     """
@@ -138,6 +137,7 @@ def report(ae: Autoencoder, X: Any = None, y: Any = None, y_name: str | None = N
         curves=tuple(LearningCurveDisplay.from_history(history, term) for term in terms) if len(history) > 1 else (),
         code_map=None if evidence is None else CodeMapDisplay.from_evidence(evidence, y, y_name),
         interpretation=None if evidence is None else interpret_evidence(ae, evidence),
+        sections=tuple(sections),
     )
 
 
