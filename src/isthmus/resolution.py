@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isthmus.designs import Design, Direct, Hierarchical, ImportanceWeighted, Stacked, VampPrior
+from isthmus.designs import Composed, Design, Direct, Hierarchical, ImportanceWeighted, Stacked, VampPrior
 from isthmus.engine.choice import ENGINES
 from isthmus.errors import SettingError
 from isthmus.layout import Layout
@@ -31,6 +31,7 @@ from isthmus.parts.bottlenecks import (
     VectorQuantized,
 )
 from isthmus.parts.corruptions import Corruption
+from isthmus.parts.flows import Flow
 from isthmus.parts.networks import MLP, Conv, Modules, Network, Recurrent, Temporal, Transformer
 from isthmus.parts.networks.mlp import default_dropout, is_small
 from isthmus.parts.part import Part
@@ -41,6 +42,7 @@ from isthmus.parts.reconstructions import (
     AbsoluteError,
     Bernoulli,
     DiscretizedLogistic,
+    GradientNormal,
     Huber,
     LogCosh,
     Mixed,
@@ -81,6 +83,7 @@ _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "huber": Huber,
     "bernoulli": Bernoulli,
     "normal": Normal,
+    "gradient_normal": GradientNormal,
     "mixed": Mixed,
     "absolute_error": AbsoluteError,
     "log_cosh": LogCosh,
@@ -97,7 +100,7 @@ _DESIGNS: dict[str, type[Design]] = {
     "vamp_prior": VampPrior,
     "stacked": Stacked,
 }
-_SAMPLERS: dict[str, type[Sampler]] = {"prior": Prior, "mixture": Mixture, "aggregated": Aggregated}
+_SAMPLERS: dict[str, type[Sampler]] = {"prior": Prior, "mixture": Mixture, "flow": Flow, "aggregated": Aggregated}
 WIDEST_MLP_IMAGE = 4096
 """Images and volumes of more numbers than this get a convolutional network; below, dense layers learn more in the same time."""
 EXPLAINED = 0.9
@@ -268,13 +271,18 @@ def resolve_design(setting: Any) -> Design:
 
 
 def resolve_sampler(setting: Any, model: Model) -> Sampler:
-    """Return where new codes come from: "auto" is the prior of a code that has one, a known code where codes are
-    discrete, else a mixture fitted on the codes.
+    """Return where new codes come from.
+
+    "auto" is a known code where codes are discrete, a mixture fitted on the codes where they are plain or normal, and the
+    prior where that is more than N(0, 1): learned, of two levels, or on a sphere. Codes only ever approach N(0, 1), and what
+    lies between them no decoder has seen.
     """
+    bottleneck = model.parts.bottleneck
     if setting == "auto":
-        if isinstance(model.parts.bottleneck, Discrete):
+        if isinstance(bottleneck, Discrete):
             return Aggregated()  # a mixture would draw codes between those there are
-        return Prior() if model.parts.bottleneck.is_distribution else Mixture()
+        is_own = bottleneck.is_distribution and not (type(model) is Composed and isinstance(bottleneck, Gaussian))
+        return Prior() if is_own else Mixture()
     sampler = _named(setting, "sampler", Sampler, _SAMPLERS)
     if isinstance(model.parts.bottleneck, Discrete) and isinstance(sampler, Prior):
         raise SettingError(

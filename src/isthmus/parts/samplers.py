@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ EM_STEPS = 30
 
 class Sampler(Part, ABC):
     """Learn where codes lie, ``fit(codes, seed) -> state``, and draw new ones, ``draw(state, n, rng) -> (n, *z_shape)``."""
+
+    is_slow: ClassVar[bool] = False
+    """Does it take long to learn, so that a saved model keeps what it has learned?"""
 
     @abstractmethod
     def fit(self, codes: Tensor, seed: int) -> dict[str, Tensor]: ...
@@ -74,6 +77,7 @@ class Mixture(Sampler):
     """
 
     components: int | str = "auto"
+    is_slow: ClassVar[bool] = True
 
     def fit(self, codes: Tensor, seed: int) -> dict[str, Tensor]:
         from sklearn.mixture import GaussianMixture  # seconds to import, for a use that most programs do not have
