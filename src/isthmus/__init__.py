@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
     from isthmus.apps.displays import MovesDisplay as MovesDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
+    from isthmus.apps.generation.alike import sample_like as sample_like
+    from isthmus.apps.generation.quality import sample_quality as sample_quality
+    from isthmus.apps.generation.strips import WalkDisplay as WalkDisplay
+    from isthmus.apps.generation.walks import interpolate as interpolate
+    from isthmus.apps.generation.walks import traverse as traverse
     from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.likelihood import log_likelihood as log_likelihood
     from isthmus.apps.report import report as report
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from isthmus.parts.corruptions import Masking as Masking
     from isthmus.parts.corruptions import SaltAndPepper as SaltAndPepper
     from isthmus.parts.corruptions import Swap as Swap
+    from isthmus.parts.flows import Flow as Flow
     from isthmus.parts.networks import MLP as MLP
     from isthmus.parts.networks import Conv as Conv
     from isthmus.parts.networks import Modules as Modules
@@ -72,6 +78,7 @@ if TYPE_CHECKING:
     from isthmus.parts.reconstructions import AbsoluteError as AbsoluteError
     from isthmus.parts.reconstructions import Bernoulli as Bernoulli
     from isthmus.parts.reconstructions import DiscretizedLogistic as DiscretizedLogistic
+    from isthmus.parts.reconstructions import GradientNormal as GradientNormal
     from isthmus.parts.reconstructions import Huber as Huber
     from isthmus.parts.reconstructions import LogCosh as LogCosh
     from isthmus.parts.reconstructions import Mixed as Mixed
@@ -136,6 +143,10 @@ _HOMES = {
         "MovesDisplay",
         "ReconstructionDisplay",
     ),
+    "isthmus.apps.generation.alike": ("sample_like",),
+    "isthmus.apps.generation.quality": ("sample_quality",),
+    "isthmus.apps.generation.strips": ("WalkDisplay",),
+    "isthmus.apps.generation.walks": ("interpolate", "traverse"),
     "isthmus.apps.interpretation": ("interpret",),
     "isthmus.apps.likelihood": ("log_likelihood",),
     "isthmus.apps.report": ("report",),
@@ -178,6 +189,7 @@ _HOMES = {
         "SaltAndPepper",
         "Swap",
     ),
+    "isthmus.parts.flows": ("Flow",),
     "isthmus.parts.networks": (
         "Conv",
         "MLP",
@@ -205,6 +217,7 @@ _HOMES = {
         "AbsoluteError",
         "Bernoulli",
         "DiscretizedLogistic",
+        "GradientNormal",
         "Huber",
         "LogCosh",
         "Mixed",

@@ -15,6 +15,7 @@ import typer
 from isthmus import __version__
 from isthmus.cli.exits import DESCRIBED, explain
 from isthmus.cli.fitting import demo, fit
+from isthmus.cli.generating import interpolate, sample
 from isthmus.cli.showing import info, report, variants
 from isthmus.cli.using import decode, encode, reconstruct
 from isthmus.errors import DataWarning
@@ -29,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=DESCRIBED,
 )
-for command in (demo, fit, encode, decode, reconstruct, report, info, variants):
+for command in (demo, fit, encode, decode, reconstruct, sample, interpolate, report, info, variants):
     app.command()(command)
 
 

@@ -26,16 +26,16 @@ def encode(data: Data, model: Model, out: Out, json: Json = False) -> None:
     from isthmus import load
     from isthmus.data import files
 
-    _spare_the_input(data, out)
+    spare_the_input(data, out)
     files.check_writable(out, "array")
     ae = load(model)
     X, _ = read_like(data, ae)
     codes = ae.transform(X)
     files.write(_code_table(ae, codes, X) if _holds_columns(out) else codes, out)
-    _tell(json, f"{len(codes):,} codes of {codes.shape[1]} numbers are in {out}", out, codes=list(codes.shape))
+    tell(json, f"{len(codes):,} codes of {codes.shape[1]} numbers are in {out}", out, codes=list(codes.shape))
 
 
-def _spare_the_input(given: Path, out: Path) -> None:
+def spare_the_input(given: Path, out: Path) -> None:
     """Refuse to write over what is read: what was measured must not be lost to what was computed from it."""
     if out.exists() and given.exists() and out.samefile(given):
         raise DataError(f"{str(out)!r} is the input; give -o another name.")
@@ -53,12 +53,12 @@ def decode(
     from isthmus import load
     from isthmus.data import files
 
-    _spare_the_input(codes, out)
+    spare_the_input(codes, out)
     ae = load(model)
-    _check_place(out, ae.codec_.kind, folded=False)
+    check_place(out, ae.codec_.kind, folded=False)
     decoded = ae.inverse_transform(_read_codes(codes, ae))
     files.write(decoded, out)
-    _tell(json, f"{len(decoded):,} decoded rows are in {out}", out, rows=len(decoded))
+    tell(json, f"{len(decoded):,} decoded rows are in {out}", out, rows=len(decoded))
 
 
 def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
@@ -68,10 +68,10 @@ def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
     from isthmus import load
     from isthmus.data import Images, files
 
-    _spare_the_input(data, out)
+    spare_the_input(data, out)
     ae = load(model)
     reading = Reading.of(ae)
-    _check_place(out, ae.codec_.kind, folded=reading.window is not None)
+    check_place(out, ae.codec_.kind, folded=reading.window is not None)
     X, _ = read_like(data, ae)
     rebuilt = ae.reconstruct(X)
     if reading.window:
@@ -79,14 +79,14 @@ def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
     elif isinstance(rebuilt, Images) and isinstance(X, Images):
         rebuilt = replace(rebuilt, names=list(X.names))
     files.write(rebuilt, out)
-    _tell(json, f"{len(rebuilt):,} reconstructed rows are in {out}", out, rows=len(rebuilt))
+    tell(json, f"{len(rebuilt):,} reconstructed rows are in {out}", out, rows=len(rebuilt))
 
 
 def _holds_columns(out: Path) -> bool:
     return out.suffix.lower() not in (".npy", ".npz")
 
 
-def _check_place(out: Path, kind: str, folded: bool) -> None:
+def check_place(out: Path, kind: str, folded: bool) -> None:
     """Refuse a place that cannot hold what is going to be written; windows that are not folded have three axes."""
     from isthmus.data import files
 
@@ -139,7 +139,7 @@ def _folded(windows: np.ndarray, X: Any, reading: Reading) -> Any:
     return pa.table(dict(zip(names, (pa.array(column) for column in series.T), strict=True)))
 
 
-def _tell(as_json: bool, sentence: str, out: Path, **facts: Any) -> None:
+def tell(as_json: bool, sentence: str, out: Path, **facts: Any) -> None:
     """Say what was written where."""
     if as_json:
         print_json({"out": str(out), **facts})

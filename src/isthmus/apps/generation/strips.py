@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from isthmus.apps.displays import PALETTE, _axes, _figure_of, picture
+from isthmus.data.containers import is_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from isthmus.apps.generation.walks import Walk
 
 MOST_PATHS, MOST_COLUMNS = 12, 6
 """More lines than these, and columns of a table that change less than so many others, are not drawn."""
@@ -21,45 +22,48 @@ MOST_PATHS, MOST_COLUMNS = 12, 6
 class WalkDisplay:
     """One line for each path, one step after the other from left to right.
 
-    >>> WalkDisplay(ist.interpolate(ae, X[:3], X[3:6])).plot()  # doctest: +SKIP
+    >>> ist.interpolate(ae, X[:3], X[3:6]).display().plot()  # doctest: +SKIP
     """
 
     figure_: Figure
     ax_: Axes
 
-    def __init__(self, walk: Walk) -> None:
-        self.walk, self.shown = walk, min(MOST_PATHS, len(walk.paths))
+    def __init__(
+        self, x: np.ndarray, samples: Any, places: Sequence[float], paths: Sequence[str], kind: str
+    ) -> None:
+        self.x, self.samples, self.places, self.paths, self.kind = x, samples, places, paths, kind
+        self.shown = min(MOST_PATHS, len(paths))
 
     @property
     def size(self) -> tuple[float, float]:
         """Width and height in inches."""
-        steps = len(self.walk.places)
+        steps = len(self.places)
         return {
             "images": (0.75 * steps, 0.8 * self.shown + 0.3),
             "series": (1.9 * self.shown, 2.1),
-        }.get(self.walk.kind, (0.9 * steps + 1.2, 0.3 * self.shown * (MOST_COLUMNS + 1) + 0.5))
+        }.get(self.kind, (0.9 * steps + 1.2, 0.3 * self.shown * (MOST_COLUMNS + 1) + 0.5))
 
     def plot(self, ax: Axes | None = None) -> Self:
         ax = self.ax_ = _axes(ax, self.size)
         self.figure_ = _figure_of(ax)
-        {"images": self._plot_strip, "series": self._plot_curves}.get(self.walk.kind, self._plot_table)(ax)
+        {"images": self._plot_strip, "series": self._plot_curves}.get(self.kind, self._plot_table)(ax)
         return self
 
     def _plot_strip(self, ax: Axes) -> None:
-        lines = [np.concatenate([picture(x) for x in path], axis=1) for path in self.walk.x[: self.shown]]
+        lines = [np.concatenate([picture(x) for x in path], axis=1) for path in self.x[: self.shown]]
         strip = np.concatenate(lines, axis=0)
-        height, width = lines[0].shape[0], lines[0].shape[1] / len(self.walk.places)
+        height, width = lines[0].shape[0], lines[0].shape[1] / len(self.places)
         ax.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        ax.set_yticks(height * (np.arange(self.shown) + 0.5), self.walk.paths[: self.shown])
-        ax.set_xticks(width * (np.arange(len(self.walk.places)) + 0.5), self._places())
+        ax.set_yticks(height * (np.arange(self.shown) + 0.5), self.paths[: self.shown])
+        ax.set_xticks(width * (np.arange(len(self.places)) + 0.5), self._places())
         ax.tick_params(length=0)
         for spine in ax.spines.values():
             spine.set_visible(False)
 
     def _plot_curves(self, ax: Axes) -> None:
         """Draw the channel that moves most, from the first step (grey) to the last (colour)."""
-        length, ticks = self.walk.x.shape[2], []
-        for place, path in enumerate(self.walk.x[: self.shown]):
+        length, ticks = self.x.shape[2], []
+        for place, path in enumerate(self.x[: self.shown]):
             channel = int(np.ptp(path, axis=0).max(0).argmax())
             time = np.arange(length) + place * length * 1.12
             for step, curve in enumerate(path):
@@ -69,18 +73,18 @@ class WalkDisplay:
                     style = {"color": PALETTE.muted, "linewidth": 1.3}
                 ax.plot(time, curve[:, channel], **style)
             ticks.append(time.mean())
-        ax.set_xticks(ticks, self.walk.paths[: self.shown])
+        ax.set_xticks(ticks, self.paths[: self.shown])
         ax.tick_params(length=0)
 
     def _plot_table(self, ax: Axes) -> None:
         """Write the columns that change most along each path, one a line."""
-        steps, cells, labels = len(self.walk.places), [], []
-        names, values = _columns(self.walk)
+        steps, cells, labels = len(self.places), [], []
+        names, values = _columns(self.samples)
         for place in range(self.shown):
             own = {name: column[place * steps : (place + 1) * steps] for name, column in zip(names, values, strict=True)}
             for name in sorted(own, key=lambda name: -_change(own[name]))[:MOST_COLUMNS]:
                 cells.append([_written(value) for value in own[name]])
-                labels.append(f"{self.walk.paths[place]}: {name}")
+                labels.append(f"{self.paths[place]}: {name}")
         ax.set_axis_off()
         drawn = ax.table(cells, rowLabels=labels, colLabels=self._places(), loc="center", edges="horizontal")
         drawn.auto_set_font_size(False)
@@ -90,17 +94,17 @@ class WalkDisplay:
             cell.get_text().set_color(PALETTE.ink)
 
     def _places(self) -> list[str]:
-        return [f"{place:.2g}" for place in self.walk.places]
+        return [f"{place:.2g}" for place in self.places]
 
 
-def _columns(walk: Walk) -> tuple[list[str], list[list[Any]]]:
+def _columns(samples: Any) -> tuple[list[str], list[list[Any]]]:
     """Return the columns of the samples, by name."""
-    if walk.names is not None and not isinstance(walk.samples, np.ndarray):
+    if is_table(samples):
         import narwhals as nw
 
-        frame = nw.from_native(walk.samples, eager_only=True)
+        frame = nw.from_native(samples, eager_only=True)
         return list(map(str, frame.columns)), [frame[name].to_list() for name in frame.columns]
-    samples = walk.samples.toarray() if hasattr(walk.samples, "toarray") else walk.samples
+    samples = samples.toarray() if hasattr(samples, "toarray") else samples
     flat = np.asarray(samples).reshape(len(samples), -1)
     return [f"column {i}" for i in range(flat.shape[1])], flat.T.tolist()
 

@@ -12,13 +12,13 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from isthmus.apps.generation.strips import WalkDisplay
 from isthmus.apps.section import Figure, Section
 from isthmus.apps.words import plain
 from isthmus.codestats import ACTIVE
 from isthmus.errors import DataError, SettingError
 
 if TYPE_CHECKING:
-    from isthmus.apps.generation.strips import WalkDisplay
     from isthmus.estimator import Autoencoder
 
 MOST_DIMS = 10
@@ -41,16 +41,12 @@ class Walk:
     """What each path is called."""
     kind: str
     """Of data: "table", "array", "images", "volumes" or "series"."""
-    names: tuple[str, ...] | None = None
-    """The columns of a table."""
     x: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     """(paths, steps, *shape) the same samples, scaled."""
 
     def display(self) -> WalkDisplay:
         """Return the plot of the walk: a film strip of images, curves of series, a table of numbers."""
-        from isthmus.apps.generation.strips import WalkDisplay
-
-        return WalkDisplay(self)
+        return WalkDisplay(self.x, self.samples, self.places, self.paths, self.kind)
 
     def to_dict(self) -> dict[str, Any]:
         """Return codes, places and names of the paths as plain data; the samples have the form of your data."""
@@ -131,9 +127,7 @@ def _walk(
 ) -> Walk:
     x = ae._decoded(np.ascontiguousarray(codes.reshape(-1, codes.shape[2]), np.float32), told)
     samples = ae.codec_.decode_as(x, template)
-    names = ae.codec_.feature_names
-    frames = x.reshape(*codes.shape[:2], *x.shape[1:])
-    return Walk(samples, codes, places, paths, ae.codec_.kind, None if names is None else tuple(names), frames)
+    return Walk(samples, codes, places, paths, ae.codec_.kind, x.reshape(*codes.shape[:2], *x.shape[1:]))
 
 
 def _between(start: np.ndarray, end: np.ndarray, t: float, path: str) -> np.ndarray:

@@ -113,18 +113,18 @@ class TwoVariances(Starting):
 class GradientNormal(Reconstruction):
     """Normal errors of the pixels and of the differences between neighbours, each with a learned variance.
 
-    -log N(x; x_hat, s^2) - log N(dx; dx_hat, t^2) - log N(dy; dy_hat, t^2), where dx and dy are the differences of neighbours
-    along a row and a column (after the gradient difference loss of Mathieu 2016): edges count, and no weight is to be
-    guessed. A product of experts that is not normalised, and therefore no likelihood: the bound it gives on log p(x) has no
-    meaning. A difference is put on the first of its two pixels; one that ends in a gap counts as rebuilt perfectly.
+    -log N(x; y, s^2) - log N(Dx; Dy, t^2) for the expected image y = sigmoid(x_hat), where D takes the differences of
+    neighbours along rows and columns (after the gradient difference loss of Mathieu 2016): edges count, and no weight is to
+    be guessed. A product of experts that is not normalised, and so no likelihood: as a bound on log p(x) it has no meaning. A
+    difference is put on the first of its two pixels; one that ends in a gap counts as rebuilt perfectly.
     """
 
-    needs_unit_range: ClassVar[bool] = False
+    needs_unit_range: ClassVar[bool] = True
 
     def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
         assert scale is not None, "GradientNormal needs the variances that module() builds"
         pixel, slope = scale()
-        error = observed_only(batch.x - x_hat, batch)
+        error = observed_only(batch.x - torch.sigmoid(x_hat), batch)
         cells = _normal_nll(error, pixel)
         for axis, end in ((2, (0, 0, 0, 1)), (3, (0, 1))):
             step = error.diff(dim=axis)
@@ -136,7 +136,7 @@ class GradientNormal(Reconstruction):
         return observed_only(cells, batch)
 
     def mean(self, x_hat: Tensor, layout: Layout) -> Tensor:
-        return x_hat
+        return torch.sigmoid(x_hat)
 
     def module(self, layout: Layout) -> nn.Module | None:
         if len(layout.shape) != 3:
@@ -148,11 +148,12 @@ class GradientNormal(Reconstruction):
 
     def normaliser(self, layout: Layout, scale: nn.Module | None) -> Tensor | None:
         assert scale is not None, "GradientNormal needs the variances that module() builds"
-        zeros = Batch(torch.zeros(1, *layout.shape, device=next(scale.parameters()).device))
-        return self.cells(zeros.x, zeros, layout, scale)[0]
+        # what is left of a perfect reconstruction; sigmoid(0) is one half
+        half = torch.full((1, *layout.shape), 0.5, device=next(scale.parameters()).device)
+        return self.cells(torch.zeros_like(half), Batch(half), layout, scale)[0]
 
     def link(self, layout: Layout) -> tuple[Tensor, Tensor] | None:
-        return identity_link()
+        return None
 
 
 def _normal_nll(error: Tensor, log_var: Tensor) -> Tensor:
