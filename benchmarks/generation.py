@@ -33,7 +33,6 @@ import isthmus as ist
 from isthmus.apps.generation.measures import coverage, frechet, nearer_share, nearest, spread
 
 ROWS, LATENT, SAMPLES, PAIRS = 20_000, 16, 10_000, 1_000
-CONV = {"channels": (32, 64), "up": "transposed"}
 
 
 class Made(NamedTuple):
@@ -164,10 +163,11 @@ RUNS: dict[str, Callable[[int], Made]] = {
     "pythae_ae": lambda seed: pythae(seed, "ae"),
     "pythae_vae": lambda seed: pythae(seed, "vae"),
     "default": lambda seed: isthmus(seed),
-    "conv": lambda seed: isthmus(seed, network=ist.Conv(**CONV), max_epochs=6),
-    "conv, gradient_normal": lambda seed: isthmus(
-        seed, network=ist.Conv(**CONV), reconstruction="gradient_normal", max_epochs=6
+    "conv, 6 epochs": lambda seed: isthmus(seed, network="conv", max_epochs=6),
+    "conv, gradient_normal, 6 epochs": lambda seed: isthmus(
+        seed, network="conv", reconstruction="gradient_normal", max_epochs=6
     ),
+    "conv, gradient_normal": lambda seed: isthmus(seed, network="conv", reconstruction="gradient_normal"),
 }
 
 

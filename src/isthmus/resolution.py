@@ -106,6 +106,9 @@ WIDEST_MLP_IMAGE = 4096
 EXPLAINED = 0.9
 """The share of the variance that latent_dim="auto" asks PCA to explain."""
 LARGEST_AUTO = 64
+CONV_BATCH, CONV_RATE = 64, 5e-3
+"""What "auto" is for networks of image convolutions: 9 % less error than 128 and 3e-3 in a tenth more time (20,000 images of
+Fashion-MNIST, 6 epochs)."""
 CHANNELS_AUTO = 8
 
 
@@ -337,14 +340,27 @@ def _several(setting: Any, parameter: str, family: type[Part]) -> tuple[Any, ...
 
 
 def resolve_plan(settings: dict[str, Any], layout: Layout, n_rows: int) -> Plan:
-    """Return how long and how fast to train; where there are rows enough for a large network, it gets twice the steps."""
+    """Return how long and how fast to train; where there are rows enough for a large network, it gets twice the steps.
+
+    Convolutions of images take smaller batches at a higher rate: each pixel of a batch is a row to them.
+    """
+    batch_size, rate = settings["batch_size"], settings["learning_rate"]
+    if _convolves_images(settings["network"], layout):
+        batch_size = min(CONV_BATCH, max(16, n_rows // 8)) if batch_size == "auto" else batch_size
+        rate = CONV_RATE if rate == "auto" else rate
     return plan(
         n_rows,
         settings["effort"],
         settings["max_epochs"],
-        settings["batch_size"],
-        settings["learning_rate"],
+        batch_size,
+        rate,
         settings["early_stopping"],
         settings["weight_decay"],
         steps_factor=1 if is_small(layout.size, n_rows) else 2,
     )
+
+
+def _convolves_images(network: Any, layout: Layout) -> bool:
+    if len(layout.shape) != 3:
+        return False
+    return isinstance(network, Conv) or network == "conv" or (network == "auto" and layout.size > WIDEST_MLP_IMAGE)
