@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from isthmus.catalogue import VARIANTS
 
 if TYPE_CHECKING:
+    from isthmus.apps.anomaly.detector import AnomalyDetector as AnomalyDetector
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
@@ -136,6 +137,7 @@ __version__ = "0.1.0"
 
 # Where each public name lives. They are imported at first use: `import isthmus` must not cost the import of torch.
 _HOMES = {
+    "isthmus.apps.anomaly.detector": ("AnomalyDetector",),
     "isthmus.apps.displays": (
         "BaselineDisplay",
         "CodeMapDisplay",

@@ -24,7 +24,7 @@ from isthmus.engine.choice import maker
 from isthmus.errors import SettingError
 from isthmus.folder import resolved, restore, settings_key, to_saved
 from isthmus.inference import map_rows, rows_at_once
-from isthmus.inputs import Learned, check_counts, check_input, check_weight, learn_rows
+from isthmus.inputs import Learned, check_counts, check_input, check_weight, learn_rows, weight_of
 from isthmus.model import Blueprint
 from isthmus.parts.part import from_json
 from isthmus.parts.reconstructions import cells_of
@@ -294,8 +294,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         split = Data(
             rows if n_rows == len(rows) else rows.subset(train_index),
             rows.subset(held_out) if len(held_out) else None,
-            None if weight is None else weight[torch.from_numpy(train_index)],
-            None if weight is None or not len(held_out) else weight[torch.from_numpy(held_out)],
+            weight_of(weight, train_index),
+            weight_of(weight, held_out),
             cells_of(layout.blocks),
             None if told is None else told[torch.from_numpy(train_index)],
             None if told is None or not len(held_out) else told[torch.from_numpy(held_out)],

@@ -112,6 +112,14 @@ def check_weight(sample_weight: Any, n_rows: int) -> Tensor | None:
     return torch.from_numpy((weight / weight.mean()).astype(np.float32))
 
 
+def weight_of(weight: Tensor | None, index: np.ndarray) -> Tensor | None:
+    """Return the weights of some rows; None where they are equal, which weighs nothing."""
+    if weight is None or not len(index):
+        return None
+    chosen = weight[torch.from_numpy(index)]
+    return None if bool((chosen == chosen[0]).all()) else chosen
+
+
 def check_counts(rows: Rows, layout: Layout, wanted_by: str) -> None:
     """Refuse data that counts nothing: what is observed must be whole numbers of at least 0. Gaps are 0 in ``rows``."""
     for place in chunks(len(rows), chunk_rows(layout.size)):

@@ -11,6 +11,7 @@ from isthmus import persistence
 
 _REBUILT_BY = {
     "autoencoder": "isthmus.estimator",
+    "detector": "isthmus.apps.anomaly.detector",
 }
 """Kind of model -> the module that registers how it is rebuilt. A folder names a kind, never a module."""
 

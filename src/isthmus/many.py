@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -47,12 +47,20 @@ class Task(NamedTuple):
     X: Any
     y: Any
     sample_weight: Any
+    codec: Any
+    """"own", "shared", or what was learned already."""
 
-    def of(self, member: Member) -> Task:
-        """Return the rows of a member."""
+    def of(self, member: Member) -> tuple[Any, Any, Any]:
+        """Return X, y and sample_weight of a member: its rows, or where the codec is shared all rows, others at weight 0."""
+        mine = (self.X, self.y, self.sample_weight)
         if member.rows is None:
-            return self
-        return Task(*(None if values is None else _taken(values, member.rows) for values in self))
+            return mine
+        if self.codec == "own":
+            X, y, weight = (None if values is None else _taken(values, member.rows) for values in mine)
+            return X, y, weight
+        weight = np.zeros(_count(self.X, self.codec))
+        weight[member.rows] = 1 if self.sample_weight is None else np.asarray(self.sample_weight)[member.rows]
+        return self.X, self.y, weight
 
 
 def fit_many(
@@ -62,6 +70,7 @@ def fit_many(
     sample_weight: Any = None,
     rows: Sequence[Any] | None = None,
     n_jobs: int | None = None,
+    codec: Literal["own", "shared"] | Learned = "own",
 ) -> list[Autoencoder]:
     """Fit several autoencoders; each becomes what its own ``fit`` would make of it, to rounding, and all of them sooner.
 
@@ -75,6 +84,8 @@ def fit_many(
     rows : for each member the positions (or a mask) of the rows it learns from, or None for all; None is all for everyone.
     n_jobs : how many processes share the members, each on one thread; -1 is one a core. None is this process alone. What
         is sent there must be picklable, and callbacks are called on copies.
+    codec : does each member learn scales and categories from its "own" rows, or all of them from all rows: "shared"? These may
+        have been learned already (``isthmus.inputs.learn_rows``); then ``rows`` counts what was encoded.
 
     >>> import numpy as np, isthmus as ist
     >>> X = np.random.default_rng(0).normal(size=(100, 3)) @ np.ones((3, 8))
@@ -82,8 +93,10 @@ def fit_many(
     >>> [ae.score(X) > -0.1 for ae in ist.fit_many(members, X)]
     [True, True, True]
     """
-    members = _members(autoencoders, rows, X)
-    task, workers = Task(X, y, sample_weight), effective_n_jobs(n_jobs)  # pyright: ignore[reportArgumentType] - typed by its default
+    if codec not in ("own", "shared") and not isinstance(codec, Learned):
+        raise SettingError(f"codec={codec!r} is not known; use 'own' or 'shared'.")
+    members = _members(autoencoders, rows, X, codec)
+    task, workers = Task(X, y, sample_weight, codec), effective_n_jobs(n_jobs)  # pyright: ignore[reportArgumentType] - typed by its default
     if workers == 1 or len(members) < 2:
         _fit_here(members, task)
     else:
@@ -91,7 +104,7 @@ def fit_many(
     return [*autoencoders]
 
 
-def _members(autoencoders: Sequence[Autoencoder], rows: Sequence[Any] | None, X: Any) -> list[Member]:
+def _members(autoencoders: Sequence[Autoencoder], rows: Sequence[Any] | None, X: Any, codec: Any) -> list[Member]:
     """Check that there is one object and one choice of rows for each member."""
     for number, autoencoder in enumerate(autoencoders):
         if not isinstance(autoencoder, Autoencoder):
@@ -105,13 +118,19 @@ def _members(autoencoders: Sequence[Autoencoder], rows: Sequence[Any] | None, X:
         return [Member(number, autoencoder, None) for number, autoencoder in enumerate(autoencoders)]
     if len(rows) != len(autoencoders):
         raise SettingError(f"rows has {len(rows)} entries for {len(autoencoders)} members; give one each, or None.")
-    if isinstance(X, Series):
+    if isinstance(X, Series) and not isinstance(codec, Learned):
         raise SettingError("The windows of a Series overlap, so rows cannot choose among them; leave rows out.")
-    count = X.shape[0] if hasattr(X, "shape") else len(X.pixels if isinstance(X, Images) else X)
+    count = _count(X, codec)
     return [
         Member(number, autoencoder, None if chosen is None else _positions(number, chosen, count))
         for number, (autoencoder, chosen) in enumerate(zip(autoencoders, rows, strict=True))
     ]
+
+
+def _count(X: Any, codec: Any) -> int:
+    if isinstance(codec, Learned):
+        return len(codec.rows)
+    return X.shape[0] if hasattr(X, "shape") else len(X.pixels if isinstance(X, Images) else X)
 
 
 def _positions(number: int, chosen: Any, count: int) -> np.ndarray:
@@ -149,10 +168,12 @@ class Waiting(NamedTuple):
 class Known:
     """What was learned of all rows, by the scale that was asked for: members that see the same rows share it."""
 
-    def __init__(self) -> None:
-        self.by_scale: dict[str, Learned] = {}
+    def __init__(self, given: Learned | None) -> None:
+        self.given, self.by_scale = given, dict[str, Learned]()
 
     def __call__(self, X: Any, scale: str) -> Learned:
+        if self.given is not None:
+            return self.given
         if scale not in self.by_scale:
             self.by_scale[scale] = learn_rows(X, scale)
         return self.by_scale[scale]
@@ -160,7 +181,7 @@ class Known:
 
 def _fit_here(members: Sequence[Member], task: Task) -> None:
     """Fit the members in order; those of one form wait for each other, up to as many as a stack is good for."""
-    known = Known()
+    known = Known(task.codec if isinstance(task.codec, Learned) else None)
     groups: list[tuple[Form, list[Waiting]]] = []
     unfinished = {member.number: member.autoencoder for member in members}
 
@@ -173,7 +194,9 @@ def _fit_here(members: Sequence[Member], task: Task) -> None:
     try:
         for member in members:
             with _naming([member]):
-                begun, form = _begin(member, task, learn_rows if member.rows is not None else known)
+                begun, form = _begin(
+                    member, task, learn_rows if member.rows is not None and task.codec == "own" else known
+                )
             group = next((group for other, group in groups if other == form), None)
             if group is None:
                 group = []

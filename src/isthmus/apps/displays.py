@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from isthmus.apps.anomaly.decisions import OperatingCurve
     from isthmus.apps.interpretation import Interpretation
     from isthmus.estimator import Autoencoder
     from isthmus.history import History
@@ -332,6 +333,30 @@ class MovesDisplay:
         ax.legend(
             frameon=False, labelcolor=PALETTE.muted, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=2
         )
+        return self
+
+
+class OperatingCurveDisplay:
+    """For every cut the share of normal rows flagged wrongly and the share of the training rows flagged, and the cut in use."""
+
+    figure_: Figure
+    ax_: Axes
+
+    def __init__(self, curve: OperatingCurve) -> None:
+        self.curve = curve
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        ax = self.ax_ = _axes(ax, (6.4, 3.2))
+        self.figure_ = _figure_of(ax)
+        curve = self.curve
+        ax.plot(curve.cuts, curve.flagged, color=PALETTE.muted, linewidth=1.4, label="training rows flagged")
+        ax.plot(curve.cuts, curve.false_alarm_rate, color=PALETTE.accent, linewidth=1.8, label="normal rows flagged")
+        if curve.chosen is not None:
+            ax.axvline(curve.chosen.score, color=PALETTE.alert, linewidth=1, zorder=0, label=curve.chosen.rule)
+        ax.set_yscale("log")
+        ax.set_xlabel("score above which a row is flagged")
+        ax.set_ylabel("share of rows")
+        ax.legend(frameon=False, labelcolor=PALETTE.muted, fontsize="small")
         return self
 
 

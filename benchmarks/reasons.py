@@ -1,0 +1,233 @@
+"""Whether a detector blames the right column: one cell of a held-out row is replaced, then ``explain`` is asked.
+
+    python benchmarks/reasons.py [--explainers isthmus,z-score,tail] [--sets adult,thyroid] [--rows 300] [--again isthmus]
+
+A fifth of a table is held out; everybody learns from at most 10,000 of the other rows. Of the held-out rows, as they are,
+``--rows`` are drawn for each kind of injection, and in each of them one cell that is no gap, in a column drawn uniformly:
+
+* far: a number beyond all of training: max + U(1, 3) IQR or min - U(1, 3) IQR by a coin; where IQR = 0 the standard deviation.
+* category: another one, drawn uniformly from those of the training rows. Many are plausible (the other sex): none finds all.
+* inside: a number of another training row, at least one IQR (or standard deviation) away: odd only beside the others.
+
+Whole numbers stay whole. Columns with a single value are left out. Reported: the share of the rows whose replaced column is
+ranked first, and among the first three. The baselines judge each column by itself, a category or a gap by -log frequency:
+
+* z-score: a number by z^2 / 2, z = |x - median| / (1.4826 MAD); where MAD = 0 by mean and standard deviation.
+* tail: a number by -log of the share of the training rows at least as far out, on its side of the median. What is far has the
+  greatest value there is, so that this one answers that question by construction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+import rivals
+from rivals import Ledger
+
+import isthmus as ist
+
+LARGEST = 10_000
+KINDS = ("far", "category", "inside")
+SETS: dict[str, tuple[str, tuple[str, ...]]] = {
+    # file, columns left out
+    "adult": ("adult/adult.data", ()),
+    "thyroid": ("thyroid/thyroid0387.data", ("column_30",)),  # diagnosis with the number of the record
+    "diamonds": ("seaborn_tables/diamonds.csv", ()),
+}
+
+Columns = dict[str, np.ndarray]
+"""A table: numbers as float64 with NaN at gaps, everything else as text with None."""
+Rank = Callable[[pa.Table], list[list[str]]]
+"""A table -> for each row the names of its columns, oddest first."""
+
+
+class Case(NamedTuple):
+    """Training rows, rows with one cell replaced, and the column of that cell, row by row."""
+
+    train: pa.Table
+    test: pa.Table
+    guilty: list[str]
+
+
+def columns_of(table: pa.Table) -> Columns:
+    """Return the columns of a table."""
+    return {
+        name: column.cast(pa.float64()).to_numpy().copy()
+        if is_number(column.type)
+        else np.array(column.cast(pa.string()).to_pylist(), object)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Say whether a column of this type holds numbers."""
+    return pt.is_integer(kind) or pt.is_floating(kind)
+
+
+def table_of(columns: Columns, like: pa.Table) -> pa.Table:
+    """Return columns as a table with the types of another."""
+    arrays = [pa.array(columns[field.name], from_pandas=True).cast(field.type) for field in like.schema]
+    return pa.table(arrays, schema=like.schema)
+
+
+def case(name: str, kind: str, rows: int, seed: int) -> Case:
+    """Return a case; the split depends on the seed alone, so that all kinds share it."""
+    file, without = SETS[name]
+    table = ist.read(datasets.DATA / file, gaps=["?"]).drop_columns(list(without))
+    order = np.random.default_rng(seed).permutation(table.num_rows)
+    held_out, rest = order[: len(order) // 5], order[len(order) // 5 :]
+    train = table.take(rest[:LARGEST])
+    rng = np.random.default_rng([seed, KINDS.index(kind)])
+    past, clean = columns_of(train), columns_of(table.take(rng.permutation(held_out)[:rows]))
+    allowed = [column for column in past if _allows(past[column], kind)]
+    guilty = []
+    for row in range(rows):
+        column = str(rng.choice([column for column in allowed if not _is_gap(clean[column][row])]))
+        value = _draw(past[column], clean[column][row], kind, rng)
+        clean[column][row] = np.rint(value) if pt.is_integer(table.schema.field(column).type) else value
+        guilty.append(column)
+    return Case(train, table_of(clean, table), guilty)
+
+
+def _is_gap(value: Any) -> bool:
+    return value is None or value != value
+
+
+def _allows(past: np.ndarray, kind: str) -> bool:
+    """Say whether a column takes this kind of injection: its type, and at least two values."""
+    seen = {value for value in past.tolist() if not _is_gap(value)}
+    return (past.dtype == object) == (kind == "category") and len(seen) > 1
+
+
+def _draw(past: np.ndarray, value: Any, kind: str, rng: np.random.Generator) -> Any:
+    """Return what replaces a value."""
+    if kind == "category":
+        return rng.choice(sorted({other for other in past if other is not None and other != value}))
+    past = past[~np.isnan(past)]
+    step = float(np.subtract(*np.percentile(past, [75, 25]))) or float(past.std())
+    if kind == "far":
+        distance = rng.uniform(1, 3) * step
+        return past.max() + distance if rng.random() < 0.5 else past.min() - distance
+    return rng.choice(past[abs(past - value) >= min(step, abs(past - value).max())])
+
+
+def by_column(surprise: Callable[[np.ndarray, np.ndarray], np.ndarray], train: pa.Table) -> Rank:
+    """Return the ranking of a baseline that judges each column by itself; ``surprise`` does so for numbers."""
+    past = columns_of(train)
+
+    def rank(rows: pa.Table) -> list[list[str]]:
+        found = np.stack(
+            [
+                _rarity(past[name], values) if values.dtype == object else _number(surprise, past[name], values)
+                for name, values in columns_of(rows).items()
+            ],
+            axis=1,
+        )
+        return [[rows.column_names[place] for place in line] for line in np.argsort(-found, axis=1, kind="stable")]
+
+    return rank
+
+
+def _rarity(past: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return -log of how often each value stands in the training rows, one more counted than there are."""
+    kinds, counts = np.unique(past.astype(str), return_counts=True)
+    often = dict(zip(kinds.tolist(), counts.tolist(), strict=True))
+    return -np.log([(often.get(value, 0) + 1) / (len(past) + 1) for value in values.astype(str).tolist()])
+
+
+def _number(surprise: Callable, past: np.ndarray, values: np.ndarray) -> np.ndarray:
+    gaps, seen = np.isnan(values), past[~np.isnan(past)]
+    found = np.full(len(values), -np.log((len(past) - len(seen) + 1) / (len(past) + 1)))
+    found[~gaps] = surprise(seen, values[~gaps])
+    return found
+
+
+def z_score(past: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return z^2 / 2 of the robust z-score: -log of a normal density, but for its constant."""
+    middle, scale = np.median(past), 1.4826 * np.median(abs(past - np.median(past)))
+    if scale == 0:
+        middle, scale = past.mean(), past.std() or 1.0
+    return ((values - middle) / scale) ** 2 / 2
+
+
+def tail(past: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return -log of the share of the training rows that lie at least as far out, on the value's side of the median."""
+    ordered, n = np.sort(past), len(past)
+    above = n - np.searchsorted(ordered, values, "left")
+    below = np.searchsorted(ordered, values, "right")
+    return -np.log((np.where(values >= np.median(past), above, below) + 1) / (n + 1))
+
+
+def by_isthmus(train: pa.Table, seed: int) -> Rank:
+    """Return the ranking of ``AnomalyDetector.explain``."""
+    detector: Any = ist.AnomalyDetector(random_state=seed).fit(train)  # pyright: ignore[reportAttributeAccessIssue]
+    return lambda rows: [[column.name for column in reason.columns] for reason in detector.explain(rows)]
+
+
+EXPLAINERS: dict[str, Callable[[pa.Table, int], Rank]] = {
+    rivals.OURS: by_isthmus,
+    "z-score": lambda train, seed: by_column(z_score, train),
+    "tail": lambda train, seed: by_column(tail, train),
+}
+
+
+def measure(label: str, name: str, rows: int, seed: int) -> dict[str, Any]:
+    """Learn once from a set, then ask about every kind of injection."""
+    cases = {kind: case(name, kind, rows, seed) for kind in KINDS}
+    started = time.process_time()
+    rank = EXPLAINERS[label](cases["far"].train, seed)
+    learned = time.process_time()
+    line: dict[str, Any] = {}
+    for kind, (_, test, guilty) in cases.items():
+        rankings = rank(test)
+        hits = [[who in ranking[:count] for ranking, who in zip(rankings, guilty, strict=True)] for count in (1, 3)]
+        line[kind] = [round(float(np.mean(hit)), 4) for hit in hits]
+    return line | {"fit": round(learned - started, 3), "explain": round(time.process_time() - learned, 3)}
+
+
+def show(lines: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
+    """Print the shares, means over the seeds."""
+    print(
+        "| set | explainer | " + " | ".join(f"{kind}: first | first three" for kind in KINDS) + " | fit s | explain s |"
+    )
+    print("|---" * (2 * len(KINDS) + 4) + "|")
+    for name in dict.fromkeys(line["set"] for line in lines):
+        for label in labels:
+            mine = [line for line in lines if line["set"] == name and line["detector"] == label]
+            shares = np.mean([[line[kind] for kind in KINDS] for line in mine], axis=0).ravel()
+            spent = [np.mean([line[key] for line in mine]) for key in ("fit", "explain")]
+            figures = [*(f"{share:.1%}" for share in shares), *(f"{seconds:.2f}" for seconds in spent)]
+            print(f"| {name} | {label} | " + " | ".join(figures) + " |")
+
+
+def main() -> None:
+    """Compute what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--explainers", default=",".join(EXPLAINERS))
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--rows", type=int, default=300, help="rows of each kind of injection")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--again", default="", help="comma list of explainers whose lines are forgotten")
+    parser.add_argument("--out", type=Path, default=Path("reasons.jsonl"))
+    options = parser.parse_args()
+    ledger = Ledger(options.out, ("detector", "set", "rows", "seed"), options.again)
+    labels, wanted = options.explainers.split(","), []
+    for name in options.sets.split(","):
+        for seed in range(options.seeds):
+            for label in labels:
+                compute = partial(measure, label, name, options.rows, seed)
+                wanted.append(ledger.once(compute, detector=label, set=name, rows=options.rows, seed=seed))
+    show(wanted, labels)
+
+
+if __name__ == "__main__":
+    main()

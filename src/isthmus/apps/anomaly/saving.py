@@ -1,0 +1,137 @@
+"""What the model folder of a detector holds: its autoencoders as folders within it, all else as arrays."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+
+from isthmus import data, persistence
+from isthmus.apps.anomaly.calibration import Calibration
+from isthmus.apps.anomaly.cells import Columns
+from isthmus.apps.anomaly.decisions import Cut
+from isthmus.apps.anomaly.frequencies import Frequencies
+from isthmus.apps.anomaly.given import CodeDistance
+from isthmus.apps.anomaly.judge import Head, Judge
+from isthmus.apps.anomaly.neighbours import Neighbours
+from isthmus.apps.anomaly.residuals import Residuals
+from isthmus.apps.anomaly.tails import Tail
+from isthmus.estimator import Autoencoder
+from isthmus.folder import to_saved as autoencoder_to_saved
+from isthmus.layout import Layout
+
+
+def to_saved(detector: Any) -> persistence.Saved:
+    """Return everything a fitted detector needs to be itself in another process."""
+    judge, seed = detector.judge_, detector.random_state
+    params = {name: value for name, value in detector.get_params(deep=False).items() if name != "autoencoder"}
+    params["random_state"] = int(seed) if isinstance(seed, Integral) else None
+    arrays: dict[str, np.ndarray] = {"calibration": detector.calibration_.scores}
+    members = judge.heads["residual"].members if "residual" in judge.heads else []
+    for name, head in judge.heads.items():
+        tail = judge.tails[name]
+        mine = _arrays(head) | {
+            "knots": tail.knots,
+            "heights": tail.heights,
+            "slope": np.array([tail.slope]),
+            "typical": judge.typical[name],
+        }
+        arrays |= {f"{name}.{key}": value for key, value in mine.items()}
+    config = {
+        "params": params,
+        "is_given": detector.autoencoder is not None,
+        "heads": list(judge.heads),
+        "members": len(members),
+        "null": detector.calibration_.null,
+        "n_features_in": detector.n_features_in_,
+        "feature_names_in": list(map(str, getattr(detector, "feature_names_in_", []))) or None,
+        "reading": detector.reading_,
+    }
+    codec = detector.codec_
+    return persistence.Saved(
+        "detector",
+        config,
+        {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()},
+        codec.to_json(),
+        codec.arrays(),
+        {"cut": detector.cut_.to_dict()},
+        card=_card(detector),
+        inside={f"member_{place}": autoencoder_to_saved(member) for place, member in enumerate(members)},
+    )
+
+
+def restore(detector: Any, saved: persistence.Saved) -> None:
+    """Make an unfitted detector the one that was saved."""
+    config = saved.config
+    arrays = {name: value.numpy() for name, value in saved.weights.items()}
+    detector.codec_ = data.codec_from(saved.preprocess, saved.arrays)
+    members = [
+        persistence.rebuild(saved.inside[f"member_{place}"], f"member_{place}") for place in range(config["members"])
+    ]
+    columns = Columns.of(detector.codec_.layout)
+    heads: dict[str, Head] = {}
+    tails, typical = {}, {}
+    for name in config["heads"]:
+        mine = {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
+        heads[name] = _head(name, mine, members, columns)
+        tails[name] = Tail(mine["knots"], mine["heights"], float(mine["slope"][0]))
+        typical[name] = mine["typical"]
+    detector.judge_ = Judge(heads, tails, typical, columns)
+    detector.autoencoder = members[0] if config["is_given"] else None
+    detector.n_features_in_, detector.reading_ = config["n_features_in"], config["reading"]
+    if config["feature_names_in"]:
+        detector.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
+    detector.calibration_ = Calibration(arrays["calibration"], config["null"])
+    detector.cut_ = Cut(**saved.metrics["cut"])
+    detector.threshold_, detector.offset_ = detector.cut_.score, -detector.cut_.score
+
+
+def _arrays(head: Any) -> dict[str, np.ndarray]:
+    if isinstance(head, Residuals):
+        return {"scale": head.scale} | {f"group_{place}": group for place, group in enumerate(head.groups)}
+    if isinstance(head, Frequencies):
+        return head.arrays()
+    near = head.neighbours if isinstance(head, CodeDistance) else head
+    found = {"samples": near.samples.astype(np.float32)}
+    found |= {} if near.observed is None else {"observed": near.observed}
+    return found | ({"spread": head.spread} if isinstance(head, CodeDistance) else {})
+
+
+def _head(name: str, arrays: dict[str, np.ndarray], members: list[Autoencoder], columns: Columns) -> Head:
+    if name == "residual":
+        groups = [arrays[f"group_{place}"] for place in range(len(members)) if f"group_{place}" in arrays]
+        head = Residuals(members, columns, groups)
+        head.scale = arrays["scale"]
+        return head
+    if name == "rarity":
+        return Frequencies.from_arrays(arrays, columns)
+    samples, observed = arrays["samples"], arrays.get("observed")
+    if name == "distance":
+        return Neighbours(samples, observed, columns)
+    near = Neighbours(samples, observed, Columns.of(Layout((samples.shape[2],))))
+    return CodeDistance(members[0].model_, arrays["spread"], near)
+
+
+def _card(detector: Any) -> str:
+    """Return the README.md of a model folder."""
+    made = ", ".join(f"{name} {number}" for name, number in persistence.versions().items())
+    return "\n".join(
+        [
+            "# An Isthmus anomaly detector",
+            "",
+            f"{detector.cut_.sentence} Expected false alarms: {detector.cut_.false_alarm_rate:.2%} of normal rows.",
+            "",
+            "```python",
+            "import isthmus as ist",
+            'detector = ist.load("this folder")',
+            "detector.predict(X); detector.p_values(X); detector.anomaly_score(X)",
+            "```",
+            "",
+            "or `isthmus detect DATA -m FOLDER -o flagged.csv`. The folder holds JSON and safetensors; loading runs no code.",
+            "",
+            f"Made with {made}.",
+            "",
+        ]
+    )
