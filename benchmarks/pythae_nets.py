@@ -8,6 +8,7 @@ import time
 import datasets
 import numpy as np
 import torch
+from pythae.data.datasets import BaseDataset
 from pythae.models import AE, VAE, AEConfig, VAEConfig
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
@@ -18,6 +19,8 @@ from torch import nn
 
 
 class Encoder(BaseEncoder):
+    """x (B, 1, 28, 28) -> code, and its log variance where it is random."""
+
     def __init__(self, latent: int, is_random: bool) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -33,6 +36,8 @@ class Encoder(BaseEncoder):
 
 
 class Decoder(BaseDecoder):
+    """z (B, latent) -> images in [0, 1]."""
+
     def __init__(self, latent: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
@@ -58,12 +63,14 @@ def fitted(kind: str, seed: int, latent: int, rows: int, samples: int) -> tuple[
     network = model(config(input_dim=(1, 28, 28), latent_dim=latent), Encoder(latent, kind == "vae"), Decoder(latent))
     with tempfile.TemporaryDirectory() as folder:
         loop = BaseTrainerConfig(
-            output_dir=folder, num_epochs=5, learning_rate=1e-3, per_device_train_batch_size=128, seed=seed, no_cuda=True
+            output_dir=folder,
+            num_epochs=5,
+            learning_rate=1e-3,
+            per_device_train_batch_size=128,
+            seed=seed,
+            no_cuda=True,
         )
-        data = [{"data": torch.from_numpy(train[:rows])}]
-        from pythae.data.datasets import BaseDataset
-
-        dataset = BaseDataset(data[0]["data"], torch.ones(rows))
+        dataset = BaseDataset(torch.from_numpy(train[:rows]), torch.ones(rows))
         BaseTrainer(network, train_dataset=dataset, training_config=loop).train()
     network.eval()
     if kind == "ae":

@@ -80,7 +80,9 @@ def test_images_come_back_in_their_range_and_from_a_saved_model_too(network: str
 
 
 def test_rows_without_neighbours_are_refused(digits: np.ndarray) -> None:
-    with pytest.raises(SettingError, match=r"GradientNormal compares neighbouring pixels, but a sample has the shape \(64,\)"):
+    with pytest.raises(
+        SettingError, match=r"GradientNormal compares neighbouring pixels, but a sample has the shape \(64,\)"
+    ):
         ist.variational(latent_dim=2, reconstruction="gradient_normal").fit(digits)
 
 

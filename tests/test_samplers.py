@@ -143,7 +143,9 @@ def test_a_flow_takes_maps_and_numbers_that_never_move(rng: torch.Generator) -> 
 
 
 @pytest.mark.parametrize("sampler", [Mixture(), Flow(steps=20)], ids=["mixture", "flow"])
-def test_what_a_slow_sampler_learned_is_saved_with_the_model(sampler, digits: np.ndarray, tmp_path, monkeypatch) -> None:
+def test_what_a_slow_sampler_learned_is_saved_with_the_model(
+    sampler, digits: np.ndarray, tmp_path, monkeypatch
+) -> None:
     ae = ist.Autoencoder(latent_dim=3, sampler=sampler, max_epochs=2, random_state=0, verbose=False).fit(digits)
     samples = ae.sample(6, random_state=1)
     ae.save(tmp_path / "model")
@@ -154,7 +156,7 @@ def test_what_a_slow_sampler_learned_is_saved_with_the_model(sampler, digits: np
 def test_a_model_that_kept_no_codes_samples_from_its_prior_only(digits: np.ndarray) -> None:
     ae = ist.variational(latent_dim=2, max_epochs=1, random_state=0, verbose=False).fit(digits)
     ae.codes_ = ae.codes_[:0]
-    with pytest.raises(SettingError, match="kept no codes .* Mixture has nothing to learn from; use sampler='prior'"):
+    with pytest.raises(SettingError, match=r"kept no codes .* Mixture has nothing to learn from; use sampler='prior'"):
         ae.sample(3)
     assert ae.set_params(sampler="prior").sample(3).shape == (3, 64)
 

@@ -22,7 +22,8 @@ def sample(
     out: Out,
     n: Annotated[int, typer.Option("-n", "--samples", metavar="N", help="How many.")] = 100,
     sampler: Annotated[
-        str | None, typer.Option(metavar="NAME", help="auto, prior, mixture, flow or aggregated; the model's own if left out.")
+        str | None,
+        typer.Option(metavar="NAME", help="auto, prior, mixture, flow or aggregated; the model's own if left out."),
     ] = None,
     condition: Annotated[
         list[str] | None,

@@ -31,10 +31,14 @@ def sample_like(ae: Autoencoder, X: Any, n: int = 1, random_state: Any = None, c
         raise SettingError(f"sample_like(n={n!r}) must ask for at least 1 sample.")
     sampler = resolve_sampler(ae.sampler, ae.model_)
     if isinstance(sampler, Prior):
-        raise SettingError("A prior knows nothing of the rows given; set ae.sampler to 'mixture', 'flow' or 'aggregated'.")
+        raise SettingError(
+            "A prior knows nothing of the rows given; set ae.sampler to 'mixture', 'flow' or 'aggregated'."
+        )
     codes = torch.from_numpy(ae.transform(X, condition)).view(-1, *ae.model_.z_shape)
     if len(codes) < FEWEST:
-        raise DataError(f"{len(codes)} row has no likeness to draw from; give at least {FEWEST}, or decode around its code.")
+        raise DataError(
+            f"{len(codes)} row has no likeness to draw from; give at least {FEWEST}, or decode around its code."
+        )
     rng = seeded(random_state, next(ae.model_.parameters()).device)
     told = ae._condition(None, condition, n)
     return ae.codec_.decode(draw(ae.model_, Learned(sampler, sampler.fit(codes, ae.seed_)), n, rng, told))

@@ -82,7 +82,9 @@ class SampleQuality:
         ]
         excess = self.copied - 0.5
         if excess > 3 * self.copied_error:
-            lines.append(f"{percent(self.copied)} of the samples are nearer to a training row than to a held-out one: copies.")
+            lines.append(
+                f"{percent(self.copied)} of the samples are nearer to a training row than to a held-out one: copies."
+            )
         else:
             lines.append(
                 f"{percent(self.copied)} are nearer to a training row than to a held-out one, where {percent(0.5)} means that "

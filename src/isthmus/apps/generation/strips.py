@@ -28,9 +28,7 @@ class WalkDisplay:
     figure_: Figure
     ax_: Axes
 
-    def __init__(
-        self, x: np.ndarray, samples: Any, places: Sequence[float], paths: Sequence[str], kind: str
-    ) -> None:
+    def __init__(self, x: np.ndarray, samples: Any, places: np.ndarray, paths: Sequence[str], kind: str) -> None:
         self.x, self.samples, self.places, self.paths, self.kind = x, samples, places, paths, kind
         self.shown = min(MOST_PATHS, len(paths))
 
@@ -81,7 +79,9 @@ class WalkDisplay:
         steps, cells, labels = len(self.places), [], []
         names, values = _columns(self.samples)
         for place in range(self.shown):
-            own = {name: column[place * steps : (place + 1) * steps] for name, column in zip(names, values, strict=True)}
+            own = {
+                name: column[place * steps : (place + 1) * steps] for name, column in zip(names, values, strict=True)
+            }
             for name in sorted(own, key=lambda name: -_change(own[name]))[:MOST_COLUMNS]:
                 cells.append([_written(value) for value in own[name]])
                 labels.append(f"{self.paths[place]}: {name}")

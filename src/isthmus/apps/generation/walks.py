@@ -70,9 +70,9 @@ def interpolate(
 ) -> Walk:
     """Walk from each row of ``a`` to the row of ``b`` beside it, in equal steps; the ends are their reconstructions.
 
-    A "linear" path is (1 - t) z_a + t z_b. A "spherical" one turns at an even rate, sin((1 - t) w) / sin w z_a + sin(t w) / sin w
-    z_b for the angle w between the codes (Shoemake 1985; White 2016), so that it does not cut through the middle of a
-    normal cloud, where no codes are. A conditional model is told the same mixture of what it knows of both rows.
+    A "linear" path is (1 - t) z_a + t z_b. A "spherical" one turns at an even rate, (sin((1 - t) w) z_a + sin(t w) z_b) / sin w
+    for the angle w between the codes (Shoemake 1985; White 2016), so that it does not cut through the middle of a normal
+    cloud, where no codes are. A conditional model is told the same mixture of what it knows of both rows.
 
     >>> ist.interpolate(ae, X[:1], X[1:2], steps=5).samples  # doctest: +SKIP
     """
@@ -108,7 +108,9 @@ def traverse(
         raise SettingError(f"span={span!r} must be a positive number of standard deviations; try 2.0.")
     codes = ae.transform(x, condition)  # (n, latent)
     if not len(ae.codes_):
-        raise SettingError("This model kept no codes of its training rows, which say how far a number moves; fit again.")
+        raise SettingError(
+            "This model kept no codes of its training rows, which say how far a number moves; fit again."
+        )
     known = ae.codes_.flatten(1).double().numpy()
     mean, spread = known.mean(0), known.std(0)
     chosen = _dims(dims, spread)
@@ -118,7 +120,9 @@ def traverse(
         moved[:, place, :, dim] = mean[dim] + places * spread[dim]
     told = ae._condition(x, condition, len(codes))
     every = None if told is None else told.repeat_interleave(len(chosen) * steps, 0)
-    names = tuple(f"row {i}, code {dim}" if len(codes) > 1 else f"code {dim}" for i in range(len(codes)) for dim in chosen)
+    names = tuple(
+        f"row {i}, code {dim}" if len(codes) > 1 else f"code {dim}" for i in range(len(codes)) for dim in chosen
+    )
     return _walk(ae, moved.reshape(-1, steps, codes.shape[1]), places, names, every, x)
 
 
