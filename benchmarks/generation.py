@@ -8,9 +8,9 @@
 that was trained on all 60,000 labelled images (kept in FOLDER as clf_fashion.pt: figures are comparable under the same weights
 only), against those 60,000, in percent of their total variance: 0 as good as real, 100 one image on the mean. Coverage is of
 5,000 training rows (Naeem 2020, k = 5). "gap" is what samples are farther away than reconstructions of the test images.
-"copied" is the share of 1,000 samples nearer to one of 10,000 training images than to one of 10,000 test images. Seconds are of CPU,
-training and sampler. "between" is the mean distance in features of the midpoint of 1,000 pairs of test images to the nearest
-training row, over that of the pixel-wise mean of the same pairs.
+"copied" is the share of 1,000 samples nearer to one of 10,000 training images than to one of 10,000 test images. Seconds are of
+CPU, training and sampler. "between" is the mean distance in features of the midpoint of 1,000 pairs of test images to the
+nearest training row, over that of the pixel-wise mean of the same pairs.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def test_samples_are_those_of_the_library(folder: Path, capsys: pytest.CaptureFi
     pd.testing.assert_frame_equal(pd.read_csv(out), expected, check_dtype=False, rtol=1e-6)
 
 
-@pytest.mark.parametrize("sampler", ["mixture", "flow", "aggregated"])
+@pytest.mark.parametrize("sampler", ["mixture", "aggregated"])
 def test_any_sampler_can_be_asked_for(folder: Path, sampler: str) -> None:
     out = folder / f"{sampler}.csv"
     assert run("sample", "-m", folder / "model", "-o", out, "-n", 5, "--sampler", sampler) == Exit.OK

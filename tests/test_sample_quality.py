@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 import isthmus as ist
+from isthmus.apps.generation import measures
 from isthmus.apps.generation.measures import classifier, coverage, frechet, nearer_share
 from isthmus.errors import DataError, SettingError
 from isthmus.parts.samplers import Aggregated
@@ -23,6 +24,12 @@ QUICK = {"latent_dim": 4, "max_epochs": 8, "random_state": 0, "verbose": False}
 def digits(digits: np.ndarray) -> np.ndarray:
     """In random order: their last rows are of other writers."""
     return digits[ORDER]
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the classifier learn for fewer steps: digits are small."""
+    monkeypatch.setattr(measures, "STEPS", 150)
 
 
 @pytest.fixture(scope="module")
