@@ -48,6 +48,7 @@ class Changed(ist.AnomalyDetector):
 
 
 def longer(size: int, n_rows: int, seeds: Any, **other: Any) -> list[ist.Autoencoder]:
+    """Return the members with some of their settings changed."""
     return [member.set_params(**other) for member in MEMBERS_FOR(size, n_rows, seeds)]
 
 
@@ -76,6 +77,7 @@ VARIANTS: dict[str, Callable[[int], ist.AnomalyDetector]] = {
 
 
 def main() -> None:
+    """Print a line a variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
     parser.add_argument("--seeds", type=int, default=3)

@@ -1,17 +1,22 @@
-"""Do p-values and cuts keep what they promise? False alarms, false discoveries and recall, with simple scorers.
+"""Do p-values and cuts keep what they promise? False alarms, false discoveries and recall.
 
-    python benchmarks/false_alarms.py [--scorers mahalanobis,knn,iforest] [--seeds 20] [--members 8] [--part rates|bags]
+    python benchmarks/false_alarms.py --part detector [--seeds 3] [--sets all|gauss5,38_thyroid,adult]
+    python benchmarks/false_alarms.py --part rates|bags [--scorers mahalanobis,knn,iforest] [--seeds 20] [--members 8]
 
-A scorer is anything with fit(X) and score(X) -> (n,), higher = odder; `--scorers package.module:Class` drops one in.
+Half of the normal rows of a set (of Gaussians, of the 15 sets of ADBench, of adult and diamonds) is for training, the other
+half is fresh: the share of it with p <= .01 is the rate of false alarms. Batches of up to 950 fresh rows and 5 % anomalies go
+through Benjamini-Hochberg at .1: the mean share of false ones (FDR), and the recall, summed over batches, over that of the best
+cut in hindsight (of those whose share of false ones is at most .1). `fixed` is threshold="fdr" at .1: the cut that a first
+such batch tells, judged on a second one: how often the first showed anomalies, and FDR and recall of those. Anomalies: "five" =
+5 standard deviations added to two columns of a normal row, "swap" = one category changed for another, "class" = rows of the
+other label.
 
-rates: half of the normal rows of a set (the 15 of ADBench, and two of Gaussians) is for training, with a share of anomalies
-mixed in; a third of it is kept from the fit to calibrate, or, with --members 8, all of it is scored out of bag. The other
-half is fresh: the share flagged at alpha = .01 is the rate of false alarms. Batches of up to 950 fresh rows and 5 %
-anomalies go through Benjamini-Hochberg at .1: the mean share of false ones (FDR), and the recall, summed over batches, over
-that of the best cut in hindsight (of those whose share of false ones is at most .1). `fixed` is the cut of threshold="fdr"
-at .1, made at fit, on the same batches: how often it found anomalies in the training rows, and FDR and recall of those fits
-(the others cut at alpha). Anomalies: "five" = 5 standard deviations added to two columns of a normal row, "class" = rows of
-the other label.
+detector: AnomalyDetector, `novelty` and by default, fitted on clean rows; by default on rows with 5 % anomalies ("five") among
+them; and the same after `recalibrate` on 500 clean rows (or a third of the fresh ones), which are then not judged.
+
+rates: simple scorers. A third of the training rows, with a share of anomalies mixed in (dirt), is kept from the fit to calibrate,
+or, with --members 8, all of it is scored out of bag. A scorer is anything with fit(X) and score(X) -> (n,), higher = odder;
+`--scorers package.module:Class` drops one in.
 
 bags: rows that were kept out beside rows scored by the half of the members that has not seen them ("out of bag"; a new
 row is scored by all members): the share of fresh Gaussian and ADBench rows with p <= alpha, by number of training rows.
@@ -21,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -29,12 +35,14 @@ from typing import Any
 import datasets
 import numpy as np
 
-from isthmus.apps.anomaly.calibration import Calibration, Null
+from isthmus.apps.anomaly.calibration import Calibration
 from isthmus.apps.anomaly.decisions import decide
+from isthmus.apps.anomaly.detector import AnomalyDetector
 from isthmus.errors import DataWarning
 
 MOST_ROWS = 4_000
 FDR, ALPHA, SHARE = 0.1, 0.01, 0.05
+CLEAN = 500
 
 
 class Mahalanobis:
@@ -108,14 +116,25 @@ def sets(chosen: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     for d in (5, 20):
         turn = rng.normal(size=(d, d))
         other = rng.normal(size=(MOST_ROWS // 8, d)) @ turn + 3 * turn.std(0) * rng.choice([-1, 1], d)
-        if chosen in ("all", f"gauss{d}"):
+        if chosen == "all" or f"gauss{d}" in chosen.split(","):
             yield f"gauss{d}", *standardised(rng.normal(size=(MOST_ROWS, d)) @ turn, other)
     for file in sorted((datasets.DATA / "adbench").glob("*.npz")):
-        if chosen in ("all", file.stem):
+        if chosen == "all" or file.stem in chosen.split(","):
             with np.load(file) as data:
                 X, y = data["X"].astype(np.float64), data["y"].ravel()
             rows = np.random.default_rng(0).permutation(np.flatnonzero(y == 0))[:MOST_ROWS]
             yield file.stem, *standardised(X[rows], X[y == 1])
+
+
+def tables(chosen: str) -> Iterator[tuple[str, Any]]:
+    """Yield name and rows of tables of numbers and categories."""
+    import pandas as pd
+
+    files = {"adult": ("adult/adult.data", {"header": None}), "diamonds": ("seaborn_tables/diamonds.csv", {})}
+    for name, (path, options) in files.items():
+        if chosen == "all" or name in chosen.split(","):
+            frame = pd.read_csv(datasets.DATA / path, skipinitialspace=True, na_values="?", **options)
+            yield name, frame.rename(columns=str).sample(MOST_ROWS, random_state=0)
 
 
 def standardised(normal: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,8 +144,13 @@ def standardised(normal: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, np.nd
     return (normal - mean) / std, (odd - mean) / std
 
 
-def five(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add five standard deviations, up or down, to two columns of each row."""
+def five(X: Any, rng: np.random.Generator) -> Any:
+    """Add five standard deviations, up or down, to two columns of numbers of each row; arrays have a deviation of 1."""
+    if hasattr(X, "iloc"):
+        numbers = X.select_dtypes("number").columns
+        mean, deviation = X[numbers].mean(), X[numbers].std()
+        moved = five(((X[numbers] - mean) / deviation).to_numpy(), rng) * deviation.to_numpy() + mean.to_numpy()
+        return X.assign(**dict(zip(numbers, moved.T, strict=True)))
     X = X.copy()
     columns = rng.permuted(np.tile(np.arange(X.shape[1]), (len(X), 1)), axis=1)[:, :2]
     np.put_along_axis(X, columns, np.take_along_axis(X, columns, 1) + 5 * rng.choice([-1, 1], columns.shape), 1)
@@ -147,8 +171,8 @@ def best_recall(scores: np.ndarray, odd: np.ndarray) -> float:
 
 
 def rates(names: list[str], chosen: str, seeds: int, members: int) -> None:
-    """Print one row for each scorer, kind of anomaly, contamination and null."""
-    totals: dict[tuple[str, str, float, Null], list[np.ndarray]] = defaultdict(list)
+    """Print one row for each scorer, kind of anomaly and contamination of the training rows."""
+    totals: dict[Any, list[np.ndarray]] = defaultdict(list)
     for name, normal, others in sets(chosen):
         for seed in range(seeds):
             for kind in ("five", "class"):
@@ -161,27 +185,91 @@ def rates(names: list[str], chosen: str, seeds: int, members: int) -> None:
                     else:
                         mixed, odd = np.array_split(rng.permutation(others), 2)
                         mixed = mixed[:extra]
-                    order = rng.permutation(len(train) + len(mixed))
-                    dirty, is_normal = np.concatenate([train, mixed])[order], order < len(train)
+                    dirty = rng.permutation(np.concatenate([train, mixed]))
                     for label in names:
                         known, of = calibrated(scorer(label), dirty, members, rng)
-                        which, again = is_normal[: len(known)], np.random.default_rng(seed)
-                        found = judged(known, of(fresh), of(odd), which, again)
-                        for null, numbers in found.items():
-                            totals[label, kind, dirt, null].append(numbers)
+                        again = np.random.default_rng(seed)
+                        totals[label, f"{dirt:.0%}", kind].append(judged(Calibration(known), of(fresh), of(odd), again))
         print(f"({name}: {len(normal)} normal rows)", flush=True)
+    show(totals)
+
+
+def detector(chosen: str, seeds: int) -> None:
+    """Print one row for each way to fit and calibrate the detector and kind of anomaly."""
+    totals: dict[Any, list[np.ndarray]] = defaultdict(list)
+    started = time.process_time()
+    for name, normal, others in (*sets(chosen), *((name, rows, None) for name, rows in tables(chosen))):
+        for seed in range(seeds):
+            rng = np.random.default_rng(seed)
+            order = rng.permutation(len(normal))
+            train, fresh = (some(normal, half) for half in np.array_split(order, 2))
+            odd = {"five": five(fresh, rng)}
+            odd |= {"swap": swapped(fresh, rng)} if others is None else {"class": others}
+            dirt = some(train, rng.permutation(len(train))[: round(SHARE / (1 - SHARE) * len(train))])
+            dirty = both(train, five(dirt, rng))
+            for label, rows, novelty in (
+                ("novelty", train, True),
+                ("default", train, False),
+                ("5 % dirt", dirty, False),
+            ):
+                made = AnomalyDetector(novelty=novelty, random_state=seed).fit(rows)
+                of_fresh = made.anomaly_score(fresh)
+                clean = min(CLEAN, len(fresh) // 3)
+                for kind, which in odd.items():
+                    if label == "5 % dirt" and kind != "five":
+                        continue
+                    of_odd = made.anomaly_score(which)
+                    found = judged(made.calibration_, of_fresh, of_odd, np.random.default_rng(seed))
+                    totals[label, "", kind].append(found)
+                    totals[label, "each", f"{kind} {name}"].append(found)
+                    if label == "5 % dirt":
+                        again = Calibration(of_fresh[:clean])
+                        found = judged(again, of_fresh[clean:], of_odd, np.random.default_rng(seed))
+                        totals[label, "recalibrated", kind].append(found)
+        print(f"({name}: {len(normal)} normal rows, {time.process_time() - started:.0f} s of CPU so far)", flush=True)
+    show(totals)
+
+
+def show(totals: dict[Any, list[np.ndarray]]) -> None:
+    """Print sums and means of what :func:`judged` returned."""
     print(
-        "scorer       anomalies dirt null    p: false alarms at .01    FDR  recall/best   fixed: false alarms  ", end=""
+        f"{'':44} false alarms at .01 (of rows)    FDR  recall   best  recall/best   fixed: found    FDR  recall/best"
     )
-    print("found    FDR  recall/best   normal rows set aside")
-    for (label, kind, dirt, null), numbers in totals.items():
-        false, fresh_rows, fdp, recall, best, alarms, found, *fixed, aside = np.sum(numbers, 0)
+    for names, numbers in totals.items():
+        false, rows, fdp, recall, best, found, *fixed = np.sum(numbers, 0)
         n = len(numbers)
         print(
-            f"{label:12} {kind:9} {dirt:4.2f} {null:7} {false / fresh_rows:22.4f}  {fdp / n:5.3f}  {recall / best:11.2f}   "
-            f"{alarms / fresh_rows:19.4f}  {found / n:5.2f}  {fixed[0] / max(found, 1):5.3f}  "
-            f"{fixed[1] / max(fixed[2], 1e-9):11.2f}   {aside / n:21.4f}"
+            f"{' '.join(names):44} {false / rows:19.4f} ({rows:7.0f})  {fdp / n:5.3f}  {recall / n:6.2f}  {best / n:5.2f}  "
+            f"{recall / max(best, 1e-9):11.2f}   {found / n:12.2f}  {fixed[0] / max(found, 1):5.3f}  "
+            f"{fixed[1] / max(fixed[2], 1e-9):11.2f}"
         )
+
+
+def some(rows: Any, which: np.ndarray) -> Any:
+    """Return these rows of an array or a frame."""
+    return rows.iloc[which] if hasattr(rows, "iloc") else rows[which]
+
+
+def both(rows: Any, more: Any) -> Any:
+    """Return both, one after the other."""
+    if not hasattr(rows, "iloc"):
+        return np.concatenate([rows, more])
+    import pandas as pd
+
+    return pd.concat([rows, more])
+
+
+def swapped(frame: Any, rng: np.random.Generator) -> Any:
+    """Put another category, any that occurs, into one cell of each row."""
+    frame = frame.reset_index(drop=True)
+    columns = frame.select_dtypes(exclude="number").columns
+    which = rng.integers(len(columns), size=len(frame))
+    for place, column in enumerate(columns):
+        values = frame[column].dropna().unique()
+        for row in np.flatnonzero(which == place):
+            others = values[values != frame.loc[row, column]]
+            frame.loc[row, column] = others[rng.integers(len(others))]
+    return frame
 
 
 def calibrated(
@@ -195,25 +283,23 @@ def calibrated(
     return made.score(train[:third]), made.score
 
 
-def judged(
-    calibration: np.ndarray, fresh: np.ndarray, odd: np.ndarray, is_normal: np.ndarray, rng: np.random.Generator
-) -> dict[Null, np.ndarray]:
-    """Return for each null what the columns of ``rates`` are made of."""
-    rows = rng.permutation(len(fresh))[:950]
-    few = rng.permutation(len(odd))[: max(round(SHARE / (1 - SHARE) * len(rows)), 1)]
-    batch = np.concatenate([fresh[rows], odd[few]])
-    truth = np.arange(len(batch)) >= len(rows)
+def judged(made: Calibration, fresh: np.ndarray, odd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return what the columns of :func:`show` are made of, from the scores of fresh rows and of anomalies."""
+    batches = []
+    for rows, few in zip(halves(fresh, rng), halves(odd, rng), strict=True):
+        rows, few = rows[:950], few[: max(round(SHARE / (1 - SHARE) * min(len(rows), 950)), 1)]
+        batches.append((np.concatenate([rows, few]), np.arange(len(rows) + len(few)) >= len(rows)))
+    (first, _), (batch, truth) = batches
     best = best_recall(batch, truth)
-    found = {}
-    for null in ("plain", "robust"):
-        made = Calibration(calibration, null)
-        false = (made.p_values(fresh) <= ALPHA).sum()
-        cut = decide(made, "fdr", fdr=FDR, alpha=ALPHA)
-        fixed = np.array([1, *discoveries(cut.flags(batch), truth), best]) * (cut.rule == "fdr")
-        aside = (is_normal & (calibration > made.kept[-1])).sum() / is_normal.sum()
-        ours = discoveries(made.detect(batch, FDR), truth)
-        found[null] = np.array([false, len(fresh), *ours, best, cut.flags(fresh).sum(), *fixed, aside])
-    return found
+    cut = decide(made, "fdr", fdr=FDR, alpha=ALPHA, batch=first)
+    fixed = np.array([1, *discoveries(cut.flags(batch), truth), best]) * (cut.rule == "fdr")
+    false = (made.p_values(fresh) <= ALPHA).sum()
+    return np.array([false, len(fresh), *discoveries(made.detect(batch, FDR), truth), best, *fixed])
+
+
+def halves(scores: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return two random halves."""
+    return np.array_split(rng.permutation(scores), 2)
 
 
 def bags(names: list[str], chosen: str, seeds: int) -> None:
@@ -271,14 +357,16 @@ def main() -> None:
     """Run one part, or both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scorers", default="mahalanobis,knn,iforest,pruned")
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--part", choices=("rates", "bags"), default="rates")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--part", choices=("detector", "rates", "bags"), default="detector")
     parser.add_argument("--members", type=int, default=0, help="calibrate out of bag, with so many members")
-    parser.add_argument("--sets", default="all", help="all, or the name of one")
+    parser.add_argument("--sets", default="all", help="all, or some names")
     options = parser.parse_args()
     warnings.simplefilter("ignore", DataWarning)  # small sets cannot show .01; that is part of what is measured
     names = options.scorers.split(",")
-    if options.part == "rates":
+    if options.part == "detector":
+        detector(options.sets, options.seeds)
+    elif options.part == "rates":
         rates(names, options.sets, options.seeds, options.members)
     else:
         bags(names, options.sets, options.seeds)

@@ -10,7 +10,9 @@ A fifth of a table is held out; everybody learns from at most 10,000 of the othe
 * inside: a number of another training row, at least one IQR (or standard deviation) away: odd only beside the others.
 
 Whole numbers stay whole. Columns with a single value are left out. Reported: the share of the rows whose replaced column is
-ranked first, and among the first three. The baselines judge each column by itself, a category or a gap by -log frequency:
+ranked first, and among the first three; and the same of those rows alone that come below p = .05 by the injection, for one
+that makes a row no odder cannot be found by anybody who looks for what is odd. The baselines judge each column by itself, a
+category or a gap by -log frequency:
 
 * z-score: a number by z^2 / 2, z = |x - median| / (1.4826 MAD); where MAD = 0 by mean and standard deviation.
 * tail: a number by -log of the share of the training rows at least as far out, on its side of the median. What is far has the
@@ -36,6 +38,8 @@ from rivals import Ledger
 import isthmus as ist
 
 LARGEST = 10_000
+FLAGGED = 0.05
+"""A p-value below it counts as flagged."""
 KINDS = ("far", "category", "inside")
 SETS: dict[str, tuple[str, tuple[str, ...]]] = {
     # file, columns left out
@@ -51,9 +55,10 @@ Rank = Callable[[pa.Table], list[list[str]]]
 
 
 class Case(NamedTuple):
-    """Training rows, rows with one cell replaced, and the column of that cell, row by row."""
+    """Training rows, rows as they are and with one cell replaced, and the column of that cell, row by row."""
 
     train: pa.Table
+    clean: pa.Table
     test: pa.Table
     guilty: list[str]
 
@@ -87,7 +92,8 @@ def case(name: str, kind: str, rows: int, seed: int) -> Case:
     held_out, rest = order[: len(order) // 5], order[len(order) // 5 :]
     train = table.take(rest[:LARGEST])
     rng = np.random.default_rng([seed, KINDS.index(kind)])
-    past, clean = columns_of(train), columns_of(table.take(rng.permutation(held_out)[:rows]))
+    before = table.take(rng.permutation(held_out)[:rows])
+    past, clean = columns_of(train), columns_of(before)
     allowed = [column for column in past if _allows(past[column], kind)]
     guilty = []
     for row in range(rows):
@@ -95,7 +101,7 @@ def case(name: str, kind: str, rows: int, seed: int) -> Case:
         value = _draw(past[column], clean[column][row], kind, rng)
         clean[column][row] = np.rint(value) if pt.is_integer(table.schema.field(column).type) else value
         guilty.append(column)
-    return Case(train, table_of(clean, table), guilty)
+    return Case(train, before, table_of(clean, table), guilty)
 
 
 def _is_gap(value: Any) -> bool:
@@ -167,14 +173,24 @@ def tail(past: np.ndarray, values: np.ndarray) -> np.ndarray:
     return -np.log((np.where(values >= np.median(past), above, below) + 1) / (n + 1))
 
 
-def by_isthmus(train: pa.Table, seed: int) -> Rank:
-    """Return the ranking of ``AnomalyDetector.explain``."""
-    detector: Any = ist.AnomalyDetector(random_state=seed).fit(train)  # pyright: ignore[reportAttributeAccessIssue]
-    return lambda rows: [[column.name for column in reason.columns] for reason in detector.explain(rows)]
+class ByIsthmus:
+    """The ranking of ``AnomalyDetector.explain``, and what its detector says of rows."""
+
+    def __init__(self, train: pa.Table, seed: int) -> None:
+        self.detector = ist.AnomalyDetector(random_state=seed).fit(train)
+
+    def __call__(self, rows: pa.Table) -> list[list[str]]:
+        return [[column.name for column in reason.columns] for reason in self.detector.explain(rows)]
+
+    def noticed(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
+        """Return which rows score higher for the injection, and which reach p < ``FLAGGED`` by it alone."""
+        before, after = self.detector.p_values(case.clean), self.detector.p_values(case.test)
+        raised = self.detector.anomaly_score(case.test) > self.detector.anomaly_score(case.clean)
+        return raised, (after < FLAGGED) & (before >= FLAGGED)
 
 
 EXPLAINERS: dict[str, Callable[[pa.Table, int], Rank]] = {
-    rivals.OURS: by_isthmus,
+    rivals.OURS: ByIsthmus,
     "z-score": lambda train, seed: by_column(z_score, train),
     "tail": lambda train, seed: by_column(tail, train),
 }
@@ -187,11 +203,20 @@ def measure(label: str, name: str, rows: int, seed: int) -> dict[str, Any]:
     rank = EXPLAINERS[label](cases["far"].train, seed)
     learned = time.process_time()
     line: dict[str, Any] = {}
-    for kind, (_, test, guilty) in cases.items():
-        rankings = rank(test)
-        hits = [[who in ranking[:count] for ranking, who in zip(rankings, guilty, strict=True)] for count in (1, 3)]
+    explained = 0.0
+    for kind, each in cases.items():
+        asked = time.process_time()
+        rankings = rank(each.test)
+        explained += time.process_time() - asked
+        hits = [
+            [who in ranking[:count] for ranking, who in zip(rankings, each.guilty, strict=True)] for count in (1, 3)
+        ]
         line[kind] = [round(float(np.mean(hit)), 4) for hit in hits]
-    return line | {"fit": round(learned - started, 3), "explain": round(time.process_time() - learned, 3)}
+        if isinstance(rank, ByIsthmus):
+            raised, flagged = rank.noticed(each)
+            found = [int(np.sum(np.array(hit)[flagged])) for hit in hits]
+            line[f"{kind}_noticed"] = [round(float(raised.mean()), 4), int(flagged.sum()), *found]
+    return line | {"fit": round(learned - started, 3), "explain": round(explained, 3)}
 
 
 def show(lines: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
@@ -207,6 +232,18 @@ def show(lines: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
             spent = [np.mean([line[key] for line in mine]) for key in ("fit", "explain")]
             figures = [*(f"{share:.1%}" for share in shares), *(f"{seconds:.2f}" for seconds in spent)]
             print(f"| {name} | {label} | " + " | ".join(figures) + " |")
+
+
+def show_noticed(lines: Sequence[dict[str, Any]]) -> None:
+    """Print what the detector notices of the injections at all, and how the reasons fare where it does."""
+    print("\n| set | kind | score raised | flagged by it | of these: first | first three |\n|---|---|---|---|---|---|")
+    for name in dict.fromkeys(line["set"] for line in lines):
+        mine = [line for line in lines if line["set"] == name and f"{KINDS[0]}_noticed" in line]
+        for kind in KINDS if mine else ():
+            raised, flagged, first, three = np.array([line[f"{kind}_noticed"] for line in mine]).T
+            asked, many = sum(line["rows"] for line in mine), max(flagged.sum(), 1)
+            shares = f"{first.sum() / many:.1%} | {three.sum() / many:.1%}"
+            print(f"| {name} | {kind} | {raised.mean():.1%} | {flagged.sum() / asked:.1%} | {shares} |")
 
 
 def main() -> None:
@@ -227,6 +264,7 @@ def main() -> None:
                 compute = partial(measure, label, name, options.rows, seed)
                 wanted.append(ledger.once(compute, detector=label, set=name, rows=options.rows, seed=seed))
     show(wanted, labels)
+    show_noticed(wanted)
 
 
 if __name__ == "__main__":

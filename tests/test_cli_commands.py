@@ -306,12 +306,12 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_interrupted_training_is_saved_and_ends_with_130(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from isthmus.callbacks import ProgressBar
+    from isthmus import training
 
-    def interrupt(self: ProgressBar, run: object) -> None:
+    def interrupt(good: training.Snapshot) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ProgressBar, "on_epoch_end", interrupt)
+    monkeypatch.setattr(training.Snapshot, "renew", interrupt)
     assert run("fit", trained.data, "-o", tmp_path / "m", "--gaps", "?", *QUICK) == Exit.INTERRUPTED
     assert load(tmp_path / "m").history_.stopped == "interrupted"
 

@@ -16,7 +16,7 @@ from isthmus.engine.choice import maker
 from isthmus.engine.dense import Dense
 from isthmus.errors import SettingError
 from isthmus.splitting import split
-from isthmus.training import train
+from isthmus.training import gather, train
 from samples import data_for, gappy
 
 TOLERANCE = 1e-5
@@ -81,6 +81,35 @@ def test_a_variant_the_engine_claims_walks_the_eager_path(entry: Entry) -> None:
 def mlp(**settings: Any) -> ist.Autoencoder:
     own = {"network": ist.MLP(hidden=(24, 12)), "max_epochs": 1, "batch_size": 48, "random_state": 0, "verbose": False}
     return ist.Autoencoder(**(own | settings))
+
+
+@pytest.mark.parametrize(
+    "ae",
+    [
+        mlp(),
+        mlp(latent_dim=3, network=ist.MLP(hidden=(13, 7), activation="gelu", dropout=0.2)),
+        mlp(network=ist.MLP(hidden=(13,), activation="leaky_relu", tied=True), shortcut=False),
+        mlp(reconstruction="bernoulli", scale="range", bottleneck=ist.Plain("sigmoid")),
+        mlp(bottleneck="gaussian", reconstruction="normal", corruptions=[ist.GaussianNoise(0.3)]),
+    ],
+    ids=["plain", "odd", "tied", "bernoulli", "gaussian"],
+)
+@pytest.mark.parametrize("has_gaps", [False, True], ids=["full", "gappy"])
+def test_models_are_judged_by_their_own_terms_to_the_last_bit(ae: ist.Autoencoder, has_gaps: bool) -> None:
+    X, _ = data_for("any")
+    run = trained(ae, maker("dense"), gappy(X) if has_gaps else X)
+    engine, _ = maker("dense")(run.model, run.optimizer, 1)
+    rng = torch.Generator()
+    for rows in (slice(0, 20), slice(20, 27)):
+        batch = gather(run.data.train, rows, None, run.data.cells, run.model)
+        with torch.no_grad():
+            known = run.model.eval().terms(batch, rng.manual_seed(1), 1.0)
+            found = engine.terms(batch, rng.manual_seed(1), 1.0)
+            run.model.train()
+            in_training = engine.terms(batch, rng.manual_seed(1), 1.0)
+        assert known.keys() == found.keys() == in_training.keys()
+        assert all(torch.equal(found[name], known[name]) for name in known)
+        assert all(torch.equal(in_training[name], known[name]) for name in known)
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid"])

@@ -10,7 +10,7 @@ import torch
 
 import isthmus as ist
 from isthmus import lockstep, training
-from isthmus.engine import Maker, reference
+from isthmus.engine import Maker, choice, reference
 from isthmus.engine.choice import maker
 from isthmus.engine.stack import Stack
 from isthmus.errors import DataError, SettingError
@@ -258,6 +258,22 @@ def test_each_member_becomes_what_its_own_fit_makes_of_it() -> None:
             assert (ae.history_.engine == "stacked") == is_stacked
             if not is_stacked:
                 assert np.array_equal(ae.transform(data), single.transform(data))
+
+
+def test_members_that_pay_for_the_compiled_engine_together_take_it_in_turn(monkeypatch) -> None:
+    pytest.importorskip("numba")
+    X, steps = noisy(), 5
+    settings = {"network": ist.MLP(hidden=(24,))}
+    model = once(**settings).fit(X).model_
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    together = 8 * steps * (choice.STACKED + choice.STACKED_BY_WEIGHT * weights)
+    assert steps * (choice.SAVED + choice.SAVED_BY_WEIGHT * weights) < together
+    for start, engine in ((0.99 * together, "compiled"), (1.01 * together, "stacked")):
+        monkeypatch.setattr(choice, "START", start)
+        many = ist.fit_many([once(seed=seed, **settings) for seed in range(8)], X)
+        assert {ae.history_.engine for ae in many} == {engine}
+        for seed in (0, 7):
+            equal(many[seed], once(seed=seed, **settings).fit(X), X)
 
 
 def test_rows_choose_from_frames_and_masks_too() -> None:

@@ -13,11 +13,16 @@ from isthmus.catalogue import VARIANTS
 
 if TYPE_CHECKING:
     from isthmus.apps.anomaly.detector import AnomalyDetector as AnomalyDetector
+    from isthmus.apps.anomaly.tiles import TiledDetector as TiledDetector
+    from isthmus.apps.clustering import Clusterer as Clusterer
+    from isthmus.apps.clustering import Clustering as Clustering
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
     from isthmus.apps.displays import MovesDisplay as MovesDisplay
+    from isthmus.apps.displays import OperatingCurveDisplay as OperatingCurveDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
+    from isthmus.apps.displays import ScoreHistogramDisplay as ScoreHistogramDisplay
     from isthmus.apps.generation.alike import sample_like as sample_like
     from isthmus.apps.generation.quality import sample_quality as sample_quality
     from isthmus.apps.generation.strips import WalkDisplay as WalkDisplay
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.likelihood import log_likelihood as log_likelihood
     from isthmus.apps.report import report as report
+    from isthmus.apps.retrieval import Index as Index
+    from isthmus.apps.retrieval import Neighbours as Neighbours
     from isthmus.callbacks import Checkpoint as Checkpoint
     from isthmus.data import Images as Images
     from isthmus.data import Series as Series
@@ -138,12 +145,19 @@ __version__ = "0.1.0"
 # Where each public name lives. They are imported at first use: `import isthmus` must not cost the import of torch.
 _HOMES = {
     "isthmus.apps.anomaly.detector": ("AnomalyDetector",),
+    "isthmus.apps.clustering": (
+        "Clusterer",
+        "Clustering",
+    ),
+    "isthmus.apps.anomaly.tiles": ("TiledDetector",),
     "isthmus.apps.displays": (
         "BaselineDisplay",
         "CodeMapDisplay",
         "LearningCurveDisplay",
         "MovesDisplay",
+        "OperatingCurveDisplay",
         "ReconstructionDisplay",
+        "ScoreHistogramDisplay",
     ),
     "isthmus.apps.generation.alike": ("sample_like",),
     "isthmus.apps.generation.quality": ("sample_quality",),
@@ -152,6 +166,10 @@ _HOMES = {
     "isthmus.apps.interpretation": ("interpret",),
     "isthmus.apps.likelihood": ("log_likelihood",),
     "isthmus.apps.report": ("report",),
+    "isthmus.apps.retrieval": (
+        "Index",
+        "Neighbours",
+    ),
     "isthmus.callbacks": ("Checkpoint",),
     "isthmus.data": (
         "Images",

@@ -23,26 +23,24 @@ _FORMAT = 1
 
 
 def listeners(callbacks: Any, verbose: Any) -> list[Any]:
-    """Return the callbacks of a fit from the settings of an estimator: one or several, and a bar unless it is to be silent."""
+    """Return the callbacks of a fit from the settings of an estimator: one or several, and a bar where it would be seen."""
     if verbose not in (True, False, "auto"):
         raise SettingError(f"verbose={verbose!r} must be True, False or 'auto'.")
     own = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
     for callback in own:
         if not any(hasattr(callback, moment) for moment in MOMENTS):
             raise SettingError(f"The callback {callback!r} has none of the methods {', '.join(MOMENTS)}; give it one.")
-    return [*own, ProgressBar()] if verbose else [*own]
+    return [*own, ProgressBar()] if verbose and sys.stderr.isatty() else [*own]
 
 
 class ProgressBar:
-    """Show epochs, loss and time left on standard error; silent when that is not a terminal."""
+    """Show epochs, loss and time left on standard error."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
         self._task: Any = None
 
     def on_train_begin(self, run: Run) -> None:
-        if not sys.stderr.isatty():
-            return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -11,7 +11,10 @@ from isthmus import persistence
 
 _REBUILT_BY = {
     "autoencoder": "isthmus.estimator",
+    "clusterer": "isthmus.apps.clustering",
     "detector": "isthmus.apps.anomaly.detector",
+    "index": "isthmus.apps.retrieval",
+    "tiles": "isthmus.apps.anomaly.tiles",
 }
 """Kind of model -> the module that registers how it is rebuilt. A folder names a kind, never a module."""
 

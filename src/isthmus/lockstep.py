@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
 
 from isthmus.designs import Composed
+from isthmus.engine import in_use
 from isthmus.engine.dense import Dense
 from isthmus.engine.stack import WORK, Stack, pads_code
 from isthmus.model import Parts
@@ -17,6 +19,7 @@ from isthmus.training import (
     BLOCK,
     Plan,
     Run,
+    Snapshot,
     blocks,
     engine_of,
     generator,
@@ -28,7 +31,7 @@ from isthmus.training import (
     note_interruption,
     record,
     restart,
-    snapshot,
+    settled,
     train,
 )
 
@@ -86,9 +89,11 @@ def train_together(runs: Sequence[Run]) -> None:
     going, alone = [*runs], []
     for run in runs:
         run.history.engine, run.history.engine_note = Stack.name, ""
-    with torch.random.fork_rng([]), threads_for(runs[0].model, runs[0].plan.batch_size * len(runs), passes=3):
+    threads = threads_for(runs[0].model, runs[0].plan.batch_size * len(runs), passes=3)
+    with torch.random.fork_rng([]), threads, ExitStack() as rows:
         for run in runs:
-            judge_start(run)
+            rows.enter_context(settled(run))
+            judge_start(run, in_use(run.model))
         try:
             while len(going) > 1:
                 going, fallen = _until_one_leaves(going)
@@ -115,7 +120,7 @@ def _until_one_leaves(runs: list[Run]) -> tuple[list[Run], list[Run]]:
         trained = _one_epoch(runs, stack)
         for k in range(len(runs)):
             stack.write_weights(k)
-        judged = [judge(run) for run in runs]
+        judged = [judge(run, terms) for run, terms in zip(runs, stack.terms, strict=True)]
         seconds = (time.perf_counter() - started) / len(runs)
         is_well = [is_finite(*said) for said in zip(trained, judged, strict=True)]
         for k, run in enumerate(runs):
@@ -130,7 +135,7 @@ def _until_one_leaves(runs: list[Run]) -> tuple[list[Run], list[Run]]:
         if not is_well[k]:
             stack.write_weights(k)
             stack.write_moments(k)
-            restart(run, snapshot(run))
+            restart(run, Snapshot(run))
     going = [run for k, run in enumerate(runs) if is_well[k] and has_epochs_left(run)]
     return going, [run for k, run in enumerate(runs) if not is_well[k]]
 

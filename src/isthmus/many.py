@@ -1,6 +1,7 @@
 """Many autoencoders fitted at once: ensembles, searches over latent sizes, resamplings of the rows.
 
-members --> of one form, and small? --yes--> side by side, one batched computation (lockstep.py)
+members --> of one form, and small? --yes--> side by side, one batched computation (lockstep.py); where their steps are
+                      |                      many, one after the other by the compiled engine, whose start they share
                       \\--no--> one after the other, each by the engine it would have alone
 n_jobs > 1: portions of the members, each as above in a process of its own, on one thread
 """
@@ -25,11 +26,12 @@ from sklearn.utils import (
 
 from isthmus.callbacks import ProgressBar, listeners
 from isthmus.data import Images, Series
+from isthmus.engine.choice import maker, outpaces_stack
 from isthmus.errors import DataError, IsthmusError, SettingError
 from isthmus.estimator import Autoencoder, Begun
 from isthmus.inputs import Learned, learn_rows
 from isthmus.lockstep import MOST, Form, form_of, train_together
-from isthmus.training import train
+from isthmus.training import steps_of, train
 
 
 class Member(NamedTuple):
@@ -75,7 +77,8 @@ def fit_many(
     """Fit several autoencoders; each becomes what its own ``fit`` would make of it, to rounding, and all of them sooner.
 
     Members that differ only in seed, latent size or rows (as many for each) are small steps of one batched computation;
-    ``history_.engine`` of such a member is "stacked". All others, and those with callbacks, are fitted one after the other.
+    ``history_.engine`` of such a member is "stacked", or "compiled" where their steps together pay for that engine's start. All
+    others, and those with callbacks, are fitted one after the other.
 
     Parameters
     ----------
@@ -226,12 +229,23 @@ def _begin(member: Member, task: Task, learn: Callable[[Any, str], Learned]) -> 
 def _train(group: Sequence[Waiting]) -> None:
     """Train what has begun, and conclude each fit."""
     with _naming([member for member, _ in group]):
-        if len(group) > 1:
+        if is_stacked := len(group) > 1 and not _compile(group):
             train_together([begun.run for _, begun in group])
         for (_, autoencoder, _), begun in group:
-            if len(group) == 1 and not begun.is_linear:
+            if not is_stacked and not begun.is_linear:
                 train(begun.run, listeners(autoencoder.callbacks, autoencoder.verbose))
             autoencoder._finish(begun)
+
+
+def _compile(group: Sequence[Waiting]) -> bool:
+    """Give members of one form the compiled engine where all of them together pay for its start, which none would alone."""
+    run = group[0].begun.run
+    is_free = all(waiting.member.autoencoder.engine == "auto" for waiting in group)
+    if not (is_free and outpaces_stack(run.model, steps_of(run), len(group))):
+        return False
+    for _, begun in group:
+        begun.run.engine = maker("compiled")
+    return True
 
 
 @contextmanager

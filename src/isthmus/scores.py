@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isthmus.chunks import chunk_rows, chunks
 from isthmus.data.rows import Rows
-from isthmus.inference import map_rows
+from isthmus.inference import map_rows, rows_at_once
 from isthmus.layout import Layout
 from isthmus.model import Model
 from isthmus.parts.penalties import Penalty
@@ -46,7 +46,9 @@ def held_out_losses(
         terms = model.terms(batch, rng, 1.0)
         return torch.stack([values.expand(len(batch.x)) for values in terms.values()]).sum(0)
 
-    return map_rows(losses, rows, model, cells=cells, condition=condition)
+    # these rows are compared with each other alone, so that few of them need not fill a chunk
+    size = min(len(rows), rows_at_once(model, model.layout.size))
+    return map_rows(losses, rows, model, size, cells, condition)
 
 
 def judge_floor(linear: np.ndarray, trained: np.ndarray, weight: Tensor | None = None) -> Floor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from isthmus import residence
 from isthmus.chunks import chunk_rows, chunks
 from isthmus.data.rows import DenseRows, Rows
-from isthmus.engine import Block, Engine, Maker, average, reference
+from isthmus.engine import Block, Engine, Maker, Terms, average, reference
 from isthmus.engine.adam import Adam
 from isthmus.errors import SettingError, TrainingError
 from isthmus.history import History
@@ -156,21 +156,21 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
     # Dropout draws from torch's global generator, which is seeded anew each epoch, inside a fork.
     device = next(run.model.parameters()).device
     own = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(own), threads_for(run.model, run.plan.batch_size, passes=3), _settled(run):
+    with torch.random.fork_rng(own), threads_for(run.model, run.plan.batch_size, passes=3), settled(run):
         if run.epoch == 0:
-            judge_start(run)
+            judge_start(run, engine.terms)
         _notify(callbacks, "on_train_begin", run)
-        good = snapshot(run)
+        good = Snapshot(run)
         try:
             while has_epochs_left(run):
                 started = time.perf_counter()
                 trained = _one_epoch(run, engine)
-                judged = judge(run)
+                judged = judge(run, engine.terms)
                 if not is_finite(trained, judged):
                     restart(run, good)
                     continue
                 record(run, trained, judged, time.perf_counter() - started)
-                good = snapshot(run)
+                good.renew()
                 if _notify(callbacks, "on_epoch_end", run):
                     history.stopped = "callback"
                     break
@@ -188,13 +188,17 @@ def train(run: Run, callbacks: Sequence[object] = ()) -> History:
 
 def engine_of(run: Run) -> tuple[Engine, str]:
     """Return who computes the steps of a run, and why not a faster one."""
-    steps = run.plan.epochs * math.ceil(len(run.data.train) / run.plan.batch_size)
-    return run.engine(run.model, run.optimizer, steps)
+    return run.engine(run.model, run.optimizer, steps_of(run))
 
 
-def judge_start(run: Run) -> None:
+def steps_of(run: Run) -> int:
+    """Return how many steps a run has planned."""
+    return run.plan.epochs * math.ceil(len(run.data.train) / run.plan.batch_size)
+
+
+def judge_start(run: Run, terms: Terms) -> None:
     """Judge the weights a run starts from: what one row may count follows from them, and they may stay the best."""
-    judged = judge(run)
+    judged = judge(run, terms)
     run.cap = math.inf if judged is None else most_one_row_may_count(judged.losses)
     _keep_if_best(run, judged)
 
@@ -250,19 +254,19 @@ def _endless(run: Run, batch_size: int, rng: torch.Generator) -> Iterator[Batch]
 
 
 @contextmanager
-def _settled(run: Run) -> Iterator[None]:
-    """Let the rows of a run lie on the device of its model meanwhile, if they fit."""
+def settled(run: Run) -> Iterator[None]:
+    """Let the rows of a run lie on the device of its model meanwhile, if they fit; on the CPU, a few held-out rows."""
     given, device = run.data, next(run.model.parameters()).device
+    held_out = given.held_out
     if device.type == "cpu":
-        yield
-        return
-    why_not = residence.too_large([given.train, *([given.held_out] if given.held_out else [])], device)
-    if why_not:
+        if held_out is not None and len(held_out) * math.prod(held_out.shape) <= BLOCK["cpu"]:
+            run.data = given._replace(held_out=residence.moved(held_out, device))
+    elif why_not := residence.too_large([given.train, *([held_out] if held_out else [])], device):
         run.history.engine_note = "; ".join(note for note in (run.history.engine_note, why_not) if note)
     else:
         run.data = Data(
             residence.moved(given.train, device),
-            None if given.held_out is None else residence.moved(given.held_out, device),
+            None if held_out is None else residence.moved(held_out, device),
             *(None if values is None else values.to(device) for values in given[2:]),
         )
     try:
@@ -276,7 +280,8 @@ def _one_epoch(run: Run, engine: Engine) -> dict[str, float]:
     rng = generator(run.seed, run.epoch, run.model)
     seed_globals(rng.initial_seed(), rng.device)
     sums: dict[str, float] = {}
-    run.model.train()
+    if not run.model.training:  # telling every module costs as much as judging a hundred rows
+        run.model.train()
     for block in blocks(run, torch.Generator().manual_seed(rng.initial_seed())):
         for name, value in engine.run(block, rng).items():
             sums[name] = sums.get(name, 0.0) + value / len(run.data.train)
@@ -319,19 +324,17 @@ class Judgement(NamedTuple):
 
 
 @torch.no_grad()
-def judge(run: Run) -> Judgement | None:
+def judge(run: Run, terms_of: Terms) -> Judgement | None:
     """Judge the model on held-out rows, with the same noise every time and without penalties; None when there are none."""
     rows = run.data.held_out
     if rows is None:
         return None
-    if run.model.training:  # telling every module costs as much as judging a hundred rows
-        run.model.eval()
     rng = generator(run.seed, -1, run.model)
     total, sums, losses = 0.0, {}, []
     for index in chunks(len(rows), chunk_rows(run.model.layout.size)):
         batch = gather(rows, index, run.data.held_out_weight, run.data.cells, run.model, run.data.held_out_condition)
         # The progress is 1 throughout: what is compared between epochs is the objective training ends with.
-        terms = run.model.terms(batch, rng, 1.0)
+        terms = terms_of(batch, rng, 1.0)
         for name, value in average(terms, batch.weight).items():
             sums[name] = sums.get(name, 0.0) + value.item() * len(batch.x)
         losses.append(torch.stack([values.expand(len(batch.x)) for values in terms.values()]).sum(0))
@@ -374,15 +377,26 @@ def _keep_if_best(run: Run, judged: Judgement | None) -> None:
         run.best = {name: value.clone() for name, value in run.model.state_dict().items()}
 
 
-def snapshot(run: Run) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return copies of the weights and of Adam's moments."""
-    return {name: value.clone() for name, value in run.model.state_dict().items()}, run.optimizer.state()
+class Snapshot:
+    """Copies of the weights and of Adam's moments: what training goes back to."""
+
+    def __init__(self, run: Run) -> None:
+        self._held = [*run.optimizer.held(), *run.model.buffers()]  # whatever moves stays where it lies
+        self._kept = [tensor.clone() for tensor in self._held]
+
+    @torch.no_grad()
+    def renew(self) -> None:
+        """Copy what has moved since, in place: new memory costs more than the copy."""
+        torch._foreach_copy_(self._kept, self._held)  # pyright: ignore[reportPrivateImportUsage]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        torch._foreach_copy_(self._held, self._kept)  # pyright: ignore[reportPrivateImportUsage]
 
 
-def restart(run: Run, good: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
+def restart(run: Run, good: Snapshot) -> None:
     """Go back to the last good weights at a quarter of the rate; give up after some times, naming what is at fault."""
-    run.model.load_state_dict(good[0])
-    run.optimizer.restore(good[1])
+    good.restore()
     run.restarts += 1
     if run.restarts > RESTARTS:
         raise TrainingError(_fault(run))
@@ -429,8 +443,11 @@ def _rate(run: Run, progress: float) -> float:
 
 
 def _notify(callbacks: Sequence[object], moment: str, run: Run) -> bool:
-    """Call the method ``moment`` of every callback that has it; True if one asked to stop."""
-    answers = [getattr(callback, moment)(run) for callback in callbacks if hasattr(callback, moment)]
+    """Call the method ``moment`` of every callback that has it, on a model in use; True if one asked to stop."""
+    listening = [getattr(callback, moment) for callback in callbacks if hasattr(callback, moment)]
+    if listening and run.model.training:
+        run.model.eval()
+    answers = [listen(run) for listen in listening]
     return any(answer is True for answer in answers)
 
 

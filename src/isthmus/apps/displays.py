@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from isthmus.apps.anomaly.decisions import OperatingCurve
+    from isthmus.apps.anomaly.series import PointScores
     from isthmus.apps.interpretation import Interpretation
     from isthmus.estimator import Autoencoder
     from isthmus.history import History
@@ -337,7 +338,7 @@ class MovesDisplay:
 
 
 class OperatingCurveDisplay:
-    """For every cut the share of normal rows flagged wrongly and the share of the training rows flagged, and the cut in use."""
+    """For every cut the share of normal rows flagged wrongly and the share of the rows at hand flagged, and the cut in use."""
 
     figure_: Figure
     ax_: Axes
@@ -345,11 +346,16 @@ class OperatingCurveDisplay:
     def __init__(self, curve: OperatingCurve) -> None:
         self.curve = curve
 
+    @classmethod
+    def from_estimator(cls, detector: Any, ax: Axes | None = None) -> Self:
+        """Plot what every cut of a fitted detector would cost."""
+        return cls(detector.operating_curve_).plot(ax)
+
     def plot(self, ax: Axes | None = None) -> Self:
         ax = self.ax_ = _axes(ax, (6.4, 3.2))
         self.figure_ = _figure_of(ax)
         curve = self.curve
-        ax.plot(curve.cuts, curve.flagged, color=PALETTE.muted, linewidth=1.4, label="training rows flagged")
+        ax.plot(curve.cuts, curve.flagged, color=PALETTE.muted, linewidth=1.4, label="rows flagged")
         ax.plot(curve.cuts, curve.false_alarm_rate, color=PALETTE.accent, linewidth=1.8, label="normal rows flagged")
         if curve.chosen is not None:
             ax.axvline(curve.chosen.score, color=PALETTE.alert, linewidth=1, zorder=0, label=curve.chosen.rule)
@@ -357,6 +363,77 @@ class OperatingCurveDisplay:
         ax.set_xlabel("score above which a row is flagged")
         ax.set_ylabel("share of rows")
         ax.legend(frameon=False, labelcolor=PALETTE.muted, fontsize="small")
+        return self
+
+
+class ScoreHistogramDisplay:
+    """How many rows have which anomaly score, and the score above which they are flagged."""
+
+    figure_: Figure
+    ax_: Axes
+
+    def __init__(self, scores: np.ndarray, threshold: float, noun: str = "row") -> None:
+        self.scores, self.threshold, self.noun = scores, threshold, noun
+
+    @classmethod
+    def from_estimator(cls, detector: Any, X: Any, ax: Axes | None = None) -> Self:
+        """Plot what a fitted detector says of ``X``."""
+        return cls(detector.anomaly_score(X), detector.threshold_).plot(ax)
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        ax = self.ax_ = _axes(ax, (6.4, 2.8))
+        self.figure_ = _figure_of(ax)
+        edges = self._edges()
+        usual = self.scores <= self.threshold
+        style: dict[str, Any] = {"bins": edges, "rwidth": 0.9}
+        counts, _, _ = ax.hist(self.scores[usual], color=PALETTE.muted, label="not flagged", **style)
+        if not usual.all():
+            odd, _, _ = ax.hist(self.scores[~usual], color=PALETTE.alert, label="flagged", **style)
+            counts = np.maximum(counts, odd)  # pyright: ignore[reportArgumentType, reportCallIssue] - one series, one array
+        if np.max(counts) > LARGEST_PLAIN_COUNT:
+            ax.set_yscale("log", nonpositive="clip")
+            ax.set_ylim(bottom=0.6)  # a bar of one row must be seen
+        if edges[0] <= self.threshold <= edges[-1]:
+            ax.axvline(self.threshold, color=PALETTE.alert, linewidth=1, label=f"threshold {self.threshold:.4g}")
+        ax.set_xlabel("anomaly score")
+        ax.set_ylabel(f"{self.noun}s")
+        ax.legend(frameon=False, labelcolor=PALETTE.muted, fontsize="small")
+        return self
+
+    def _edges(self) -> np.ndarray:
+        """Return edges of bars of equal width, one of them the threshold, so that no bar is partly flagged."""
+        low, high = float(self.scores.min()), float(self.scores.max())
+        width = (high - low or 1.0) / BARS
+        if not low <= self.threshold <= high:
+            return low + width * np.arange(BARS + 1)
+        below, above = int(np.ceil((self.threshold - low) / width)), int(np.ceil((high - self.threshold) / width))
+        return self.threshold + width * np.arange(-max(below, 1), max(above, 1) + 1)
+
+
+BARS = 50
+LARGEST_PLAIN_COUNT = 60
+"""Where a bar holds more rows than these, counts are shown on a logarithmic scale: the odd ones are few."""
+
+
+class PointScoresDisplay:
+    """How odd each point of a series is, the stretches that stand out, and the warm-up, where less is known, in pale."""
+
+    figure_: Figure
+    ax_: Axes
+
+    def __init__(self, points: PointScores, alpha: float = 0.01) -> None:
+        self.points, self.alpha = points, alpha
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        ax = self.ax_ = _axes(ax, (6.4, 2.4))
+        self.figure_ = _figure_of(ax)
+        scores, pale = self.points.scores, self.points.warm_up
+        ax.plot(np.where(pale, scores, np.nan), color=PALETTE.line, linewidth=1)
+        ax.plot(np.where(pale, np.nan, scores), color=PALETTE.accent, linewidth=1)
+        for event in self.points.events(self.alpha):
+            ax.axvspan(event.start - 0.5, event.stop - 0.5, color=PALETTE.alert, alpha=0.2, linewidth=0)
+        ax.set_xlabel("point")
+        ax.set_ylabel("anomaly score")
         return self
 
 

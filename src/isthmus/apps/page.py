@@ -113,7 +113,7 @@ def _shown(sections: Sequence[Section]) -> list[dict[str, Any]]:
                 {
                     "caption": table.caption,
                     "header": table.header,
-                    "rows": [[_cell_text(cell) for cell in plain(row)] for row in table.rows],
+                    "rows": [[cell_text(cell) for cell in plain(row)] for row in table.rows],
                     "numeric": [
                         all(isinstance(row[place], (int, float)) or row[place] is None for row in plain(table.rows))
                         for place in range(len(table.header))
@@ -126,7 +126,8 @@ def _shown(sections: Sequence[Section]) -> list[dict[str, Any]]:
     ]
 
 
-def _cell_text(cell: Any) -> str:
+def cell_text(cell: Any) -> str:
+    """Write a cell of a section's table."""
     if cell is None or isinstance(cell, float):
         return number(cell)
     return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
@@ -144,7 +145,7 @@ def value_text(value: Any) -> str:
     if value is None:
         return "gap"
     if isinstance(value, float):
-        return f"{value:.5g}"
+        return f"{value:.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:.5g}"
     text = str(value)
     return text if len(text) <= 32 else f"{text[:31]}…"
 

@@ -13,7 +13,9 @@ from typing import Annotated
 import typer
 
 from isthmus import __version__
+from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
+from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
 from isthmus.cli.generating import interpolate, sample
 from isthmus.cli.showing import info, report, variants
@@ -30,7 +32,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=DESCRIBED,
 )
-for command in (demo, fit, encode, decode, reconstruct, sample, interpolate, report, info, variants):
+COMMANDS = (
+    demo,
+    fit,
+    encode,
+    decode,
+    reconstruct,
+    sample,
+    interpolate,
+    detect,
+    search,
+    cluster,
+    report,
+    info,
+    variants,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -86,7 +86,7 @@ def fit(  # the parameters are the flags: typer reads them off this signature
     """Train on DATA; write a model folder and a report."""
     flags = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     choices = choose(config, flags, option or [])
-    _refuse_other_folders(out)
+    refuse_other_folders(out)
     X, reading = read_training(data, choices.reading)
     ae = build(choices)
     started = time.perf_counter()
@@ -112,7 +112,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """Train on scikit-learn's handwritten digits; write a report."""
-    _refuse_other_folders(out)
+    refuse_other_folders(out)
     import numpy as np
     from sklearn.datasets import load_digits
 
@@ -139,7 +139,7 @@ def demo(
     )
 
 
-def _refuse_other_folders(out: Path) -> None:
+def refuse_other_folders(out: Path) -> None:
     """Refuse to write over anything but a model, before any work is done."""
     if (out / "config.json").is_file() or not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return

@@ -71,6 +71,20 @@ def print_scores(scores: dict[str, Any], labels: dict[str, str]) -> None:
     _show(table)
 
 
+def print_table(section_table: Any) -> None:
+    """Print a table of a section of the report."""
+    from isthmus.apps.page import cell_text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False, title_justify="left")
+    for name in section_table.header:
+        table.add_column(name, overflow="fold")
+    for row in section_table.rows:
+        table.add_row(*(Text(cell_text(cell)) for cell in row))
+    if section_table.caption:
+        print_text(section_table.caption, "dim")
+    _show(table)
+
+
 def _show(what: RenderableType) -> None:
     """Print without the blanks that fill a line to its end."""
     out = console()

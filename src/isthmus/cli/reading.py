@@ -10,7 +10,10 @@ from isthmus.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from isthmus.apps.anomaly.detector import AnomalyDetector
     from isthmus.estimator import Autoencoder
+
+    Model = Autoencoder | AnomalyDetector
 
 
 class Reading(NamedTuple):
@@ -31,7 +34,7 @@ class Reading(NamedTuple):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
 
     @classmethod
-    def of(cls, ae: Autoencoder) -> Reading:
+    def of(cls, ae: Model) -> Reading:
         """Return how the training file of a loaded model was read; a model fitted in Python has no such file."""
         state: dict[str, Any] = getattr(ae, "reading_", {})
         known: dict[str, Any] = {}
@@ -43,24 +46,32 @@ class Reading(NamedTuple):
 
 def read_training(path: Path, reading: Reading) -> tuple[Any, Reading]:
     """Read a file to train on; return what is in it, and the reading with the names of its columns."""
+    X, _, reading = read_whole(path, reading)
+    return X, reading
+
+
+def read_whole(path: Path, reading: Reading) -> tuple[Any, Any, Reading]:
+    """Read a file to train on; return what to learn from, all columns of the file if it has any, and the reading."""
     from isthmus.data import files
 
     X = files.read(path, gaps=reading.gaps, header=reading.header)
     if not hasattr(X, "column_names"):
         if reading.columns or reading.drop:
             raise DataError(f"{str(path)!r} has no named columns to choose from; leave out --columns and --drop.")
-        return _as_series(X, reading), reading
+        return _as_series(X, reading), None, reading
     reading = reading._replace(names=tuple(X.column_names))
     for name in (*reading.columns, *reading.drop):
         if name not in reading.names:
             raise DataError(f"there is no column {name!r} in {str(path)!r}; it has {', '.join(reading.names)}.")
+    if reading.window is not None:
+        reading = reading._replace(drop=(*reading.drop, *_times(X, (*reading.columns, *reading.drop))))
     wanted = [name for name in reading.columns or reading.names if name not in reading.drop]
     if not wanted:
         raise DataError("--columns and --drop leave no column to learn from; drop fewer.")
-    return _as_series(X.select(wanted), reading), reading
+    return _as_series(X.select(wanted), reading), X, reading
 
 
-def read_like(path: Path, ae: Autoencoder) -> tuple[Any, Any]:
+def read_like(path: Path, ae: Model) -> tuple[Any, Any]:
     """Read a file as the model's training file was read; return the data, and all columns of the file if it has any."""
     from isthmus.data import files
 
@@ -105,6 +116,23 @@ def _known_columns(table: pa.Table, names: list[str], reading: Reading) -> pa.Ta
         listed = ", ".join(map(repr, unknown[:5])) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         warnings.warn(f"columns unknown to the model were not read: {listed}.", DataWarning, stacklevel=3)
     return table.select(names)
+
+
+def _times(table: pa.Table, named: tuple[str, ...]) -> list[str]:
+    """Return the columns of times, which order a series and are no channel of it; those that were ``named`` stay."""
+    import warnings
+
+    import pyarrow.types as pt
+
+    from isthmus.errors import DataWarning
+
+    found = [field.name for field in table.schema if pt.is_temporal(field.type) and field.name not in named]
+    if found:
+        said = "holds times" if len(found) == 1 else "hold times"
+        warnings.warn(
+            f"{', '.join(map(repr, found))} {said}: it orders the rows and is not learned.", DataWarning, stacklevel=3
+        )
+    return found
 
 
 def _as_series(X: Any, reading: Reading) -> Any:

@@ -9,11 +9,21 @@ import typer
 
 from isthmus.catalogue import FAMILIES, LEARNS_FROM, VARIANTS
 from isthmus.cli.options import Json, Model
-from isthmus.cli.printing import blank, command, print_facts, print_json, print_notes, print_scores, print_text
+from isthmus.cli.printing import (
+    blank,
+    command,
+    print_facts,
+    print_json,
+    print_notes,
+    print_scores,
+    print_table,
+    print_text,
+)
 from isthmus.cli.reading import Reading, read_like
-from isthmus.errors import DataError
+from isthmus.errors import DataError, ModelFileError, SettingError
 
 if TYPE_CHECKING:
+    from isthmus.apps.page import Page
     from isthmus.estimator import Autoencoder
 
 MOST_COLUMNS = 30
@@ -34,12 +44,16 @@ def report(
     """Write a page that says how good a model is, and its facts as JSON."""
     from isthmus import load
     from isthmus.apps.report import report as make_report
+    from isthmus.estimator import Autoencoder
 
     if out.suffix.lower() not in (".html", ".htm"):
         raise DataError(f"a report is a page, but {str(out)!r} does not end in .html; give it a name that does.")
     if color_by is not None and data is None:
         raise DataError("--color-by names a column of DATA; give the data too.")
     ae = load(model)
+    if not isinstance(ae, Autoencoder):
+        _report_use(ae, model, data, out, color_by, json)
+        return
     X, table = (None, None) if data is None else read_like(data, ae)
     found = make_report(ae, X, None if color_by is None else _column(table, color_by, data), color_by)
     found.save(out)
@@ -61,8 +75,12 @@ def info(
     from isthmus.apps.displays import rivals
     from isthmus.apps.page import setting_text
     from isthmus.apps.report import report as make_report
+    from isthmus.estimator import Autoencoder
 
     ae = load(model)
+    if not isinstance(ae, Autoencoder):
+        _print_use(ae, model, json)
+        return
     found = make_report(ae)
     if json:
         facts = found.to_dict()
@@ -79,6 +97,43 @@ def info(
     print_facts({name: setting_text(value) for name, value in ae.settings_.items()})
     blank()
     print_facts({"next": command("encode", "DATA", "-m", model, "-o", "codes.csv")})
+
+
+def _report_use(used: Any, model: Path, data: Path | None, out: Path, color_by: str | None, json: bool) -> None:
+    """Write the page of a saved model that is no single autoencoder."""
+    if color_by is not None:
+        raise SettingError(f"--color-by colours the codes of an autoencoder; {model} holds a {type(used).__name__}.")
+    page = _page(used, model, None if data is None else read_like(data, used)[0])
+    page.save(out)
+    if json:
+        print_json({"report": str(out), "facts": str(out.with_suffix(".json")), "summary": page.summary})
+        return
+    print_text(page.summary)
+    blank()
+    print_facts({"report": str(out), "facts": str(out.with_suffix(".json"))})
+
+
+def _print_use(used: Any, model: Path, json: bool) -> None:
+    """Say what a saved model is that is no single autoencoder: the sentences and tables of its page."""
+    page = _page(used, model, None)
+    if json:
+        print_json({"model": str(model), **page.to_dict(), "reading": Reading.of(used).to_json()})
+        return
+    print_text(page.title, "bold")
+    print_text(page.summary)
+    for section in page.sections:
+        blank()
+        print_text(section.title, "bold")
+        for sentence in section.sentences:
+            print_text(sentence)
+        for table in section.tables:
+            print_table(table)
+
+
+def _page(used: Any, model: Path, X: Any) -> Page:
+    if not hasattr(used, "report"):
+        raise ModelFileError(f"{model} holds a {type(used).__name__}, which has no page; load it in Python.")
+    return used.report(X)
 
 
 def variants(json: Json = False) -> None:

@@ -111,6 +111,10 @@ class Adam:
             maximize=False,
         )
 
+    def held(self) -> list[Tensor]:
+        """Return the parameters, their moments and the counts of steps, as they lie."""
+        return [tensor for group in self.groups for tensor in group.held()]
+
     def state(self) -> dict[str, Tensor]:
         """Return copies of the moments by parameter name."""
         state: dict[str, Tensor] = {}
@@ -151,6 +155,12 @@ class _Group:
         self.steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in parameters]
         self.gradients: list[Tensor] = []
         self.flat: Flat | None = None
+
+    def held(self) -> list[Tensor]:
+        """Return the parameters, their moments and the counts of steps, as they lie."""
+        if self.flat is None:
+            return [*(p.detach() for p in self.parameters), *self.mean, *self.square, *self.steps]
+        return [self.flat.parameters, *self.flat[2:]]
 
     @torch.no_grad()
     def flatten(self) -> None:

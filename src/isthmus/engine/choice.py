@@ -30,6 +30,8 @@ START = 0.5
 """Seconds that the compiled engine takes to begin: to import numba and load its machine code."""
 SAVED, SAVED_BY_WEIGHT = 70e-6, 1.7e-9
 """Seconds it saves a step at least, and for each weight (``python benchmarks/engines.py``)."""
+STACKED, STACKED_BY_WEIGHT = 10e-6, 4e-9
+"""The same beside a step of one member in a stack (``python benchmarks/many.py``)."""
 
 
 def maker(setting: str, precision: str = "float32") -> Maker:
@@ -73,3 +75,10 @@ def compiling_pays(model: Model, steps: int) -> bool:
     """Do so many steps save more than the compiled engine takes to begin?"""
     weights = sum(parameter.numel() for parameter in model.parameters())
     return weights <= MOST and steps * (SAVED + SAVED_BY_WEIGHT * weights) > START
+
+
+def outpaces_stack(model: Model, steps: int, members: int) -> bool:
+    """Do so many members, compiled one after the other, save more beside a stack of them than it takes to begin?"""
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    saved = members * steps * (STACKED + STACKED_BY_WEIGHT * weights)
+    return weights <= MOST and saved > START and is_at_hand() and not Compiled.refuses(model)

@@ -186,14 +186,15 @@ def waist_of(model: Composed, weights: Weights) -> Waist:
     if len(lasso) == len(named):
         if type(part) is Bare:
             return PlainWaist([], lasso)
-        if type(part) is Plain and specs_of(layers := _plain_layers(head)) is not None:
+        if type(part) is Plain and specs_of(layers := plain_layers(head)) is not None:
             return PlainWaist(layers, lasso)
     if type(part) is Gaussian and not (part.capacity or part.free_bits or penalties):
         return GaussianWaist(part, head)
     return AnyWaist(model, weights)
 
 
-def _plain_layers(head: nn.Module) -> list[nn.Module]:
+def plain_layers(head: nn.Module) -> list[nn.Module]:
+    """Return the linear map and the activation that a plain code ends in."""
     assert isinstance(head, nn.Sequential), "Plain builds a linear map and an activation"
     return [cast("Head", head[0]).linear, head[1]]
 

@@ -36,6 +36,7 @@ class Convolutional(Engine):
         own = next(model.parameters()).dtype
         dtype = torch.bfloat16 if precision == "bfloat16" else own
         self.eager = Eager(model, optimizer)
+        self.terms = self.eager.terms
         self._chains = [(body, Chain(body, dtype, own)) for body in (model.encoder.body, model.decoder.body)]
         keep_freed_memory()
 

@@ -7,7 +7,7 @@ gradient in closed form or, where it is rare, from a small autograd graph of its
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,12 +18,12 @@ from isthmus.engine.adam import Adam
 from isthmus.engine.codes import waist_of
 from isthmus.engine.curious import looks_beyond
 from isthmus.engine.engine import Block, Engine, Tally
+from isthmus.engine.forward import Inputs, terms_of
 from isthmus.engine.layers import Layer, chain, specs_of
 from isthmus.engine.losses import Target, record_of
 from isthmus.engine.tape import Members, Tape
 from isthmus.engine.weights import Weights
 from isthmus.model import Model
-from isthmus.parts.principal import centre
 from isthmus.parts.step import Batch
 
 aten = torch.ops.aten
@@ -39,6 +39,7 @@ class Dense(Engine):
         assert isinstance(model, Composed), "refuses() was asked first"
         multiplied = torch.bfloat16 if precision == "bfloat16" else None
         self.model, self.weights = model, Weights(model, optimizer, multiplied)
+        self.terms = terms_of(model)
         self._programs: dict[tuple[int, bool, bool], Program] = {}
 
     @staticmethod
@@ -85,28 +86,6 @@ class Dense(Engine):
             ):  # its buffers outlive the block, and autograd may read them
                 self._programs[key] = Program(self.model, batch, self.weights)
         return self._programs[key]
-
-
-class Inputs(NamedTuple):
-    """What enters the encoder."""
-
-    network: Tensor
-    """(B, d) what its layers see."""
-    straight: Tensor | None
-    """(B, d) what the linear shortcut sees, where there is one."""
-
-    @classmethod
-    def of(cls, model: Composed, seen: Batch) -> Inputs:
-        encoder = model.encoder
-        x = seen.x.clamp(min=0).log1p() if encoder.counts else seen.x
-        x = centre(x, seen.observed, encoder.mean)
-        if encoder.shortcut is None:
-            return cls(x.flatten(1), None)
-        return cls(x.clamp(-encoder.reach, encoder.reach).flatten(1), x.flatten(1))
-
-    def part(self, start: int, stop: int) -> Inputs:
-        """Return some rows, as views."""
-        return Inputs(self.network[start:stop], None if self.straight is None else self.straight[start:stop])
 
 
 class Program:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isthmus.engine.adam import Adam
-from isthmus.engine.engine import Block, Engine, Tally
+from isthmus.engine.engine import Block, Engine, Tally, in_use
 from isthmus.engine.precision import multiplying, rounding
 from isthmus.model import Model
 from isthmus.parts.step import Batch
@@ -21,7 +21,7 @@ class Eager(Engine):
 
     def __init__(self, model: Model, optimizer: Adam, precision: str = "float32") -> None:
         self.model, self.optimizer, self.precision = model, optimizer, precision
-        self.device = next(model.parameters()).device
+        self.device, self.terms = next(model.parameters()).device, in_use(model)
 
     def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
         tally = Tally()

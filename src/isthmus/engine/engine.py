@@ -34,6 +34,10 @@ class Block(NamedTuple):
             start += size
 
 
+Terms: TypeAlias = Callable[[Batch, torch.Generator, float], dict[str, Tensor]]
+"""(batch, rng, progress) -> the terms of a model by name, as :meth:`Model.terms` has them."""
+
+
 class Engine(ABC):
     """Computes training steps: terms of the model -> weighted mean -> gradient -> Adam -> after_step.
 
@@ -44,6 +48,8 @@ class Engine(ABC):
     name: ClassVar[str]
     note: str = ""
     """Why some steps were not computed as fast as the others; "" when all were."""
+    terms: Terms
+    """Computes the terms of the model in use, by which it is judged: those of the model itself, to the last bit."""
 
     @abstractmethod
     def run(self, block: Block, rng: torch.Generator) -> dict[str, float]:
@@ -52,6 +58,17 @@ class Engine(ABC):
 
 Maker: TypeAlias = Callable[[Model, Adam, int], tuple[Engine, str]]
 """Picks the engine of a model for so many steps, and says why it is not a faster one ("" when there is none)."""
+
+
+def in_use(model: Model) -> Terms:
+    """Return what computes the terms of any model, out of training."""
+
+    def terms(batch: Batch, rng: torch.Generator, progress: float) -> dict[str, Tensor]:
+        if model.training:
+            model.eval()
+        return model.terms(batch, rng, progress)
+
+    return terms
 
 
 class Tally:

@@ -39,7 +39,7 @@ class Graphs(Engine):
         self, model: Model, optimizer: Adam, precision: str = "float32", recorder: Capture | None = None
     ) -> None:
         self.model, self.eager = model, Eager(model, optimizer, precision)
-        device = self.eager.device
+        self.terms, device = self.eager.terms, self.eager.device
         self.recorder = recorder or Capture(device)
         self.rng = torch.Generator(device)  # a recording keeps to one generator, and every epoch comes with another
         self.totals: dict[str, Tensor] = {}

@@ -20,8 +20,9 @@ from torch import Tensor
 from isthmus.designs import Composed
 from isthmus.engine.adam import Adam
 from isthmus.engine.codes import AnyWaist, waist_of
-from isthmus.engine.dense import Dense, Inputs, Program
+from isthmus.engine.dense import Dense, Program
 from isthmus.engine.engine import Block, part_of
+from isthmus.engine.forward import Inputs, terms_of
 from isthmus.engine.tape import Tape
 from isthmus.engine.weights import Weights
 from isthmus.layout import Layout
@@ -44,6 +45,7 @@ class Stack:
 
     def __init__(self, models: Sequence[Composed], optimizers: Sequence[Adam]) -> None:
         self.models, self.optimizers = models, optimizers
+        self.terms = [terms_of(model) for model in models]
         self.template = _template(models)
         named = dict(self.template.named_parameters())
         for name, parameter in named.items():

@@ -1,4 +1,4 @@
-"""The columns that a score is shared out to: one for each column of a table, one for each number of anything else."""
+"""The columns that a score is shared out to: each of a table, each channel of a series, each number of anything else."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from isthmus.chunks import chunk_rows, chunks
+from isthmus.data.codec import Codec
 from isthmus.data.rows import Rows
 from isthmus.layout import Block, Layout
 
@@ -18,7 +19,7 @@ class Columns(NamedTuple):
 
     blocks: tuple[Block, ...]
     names: tuple[str, ...]
-    """Of the columns of a table; empty for everything else."""
+    """Of the columns of a table or the channels of a series; empty for everything else."""
     owner: np.ndarray
     """(d,) the column of each encoded number."""
 
@@ -31,6 +32,14 @@ class Columns(NamedTuple):
         for block in layout.blocks:
             owner[block.features] = names.index(block.column)
         return cls(layout.blocks, names, owner)
+
+    @classmethod
+    def of_codec(cls, codec: Codec) -> Columns:
+        """Take the channels of a series for columns, whatever their point of time."""
+        if codec.kind != "series":
+            return cls.of(codec.layout)
+        length, channels = codec.layout.shape
+        return cls((), tuple(f"channel {i}" for i in range(channels)), np.tile(np.arange(channels), length))
 
     @property
     def number(self) -> int:
@@ -46,8 +55,8 @@ class Columns(NamedTuple):
     def gather_blocks(self, cells: np.ndarray) -> np.ndarray:
         """Sum what a model says of each cell, (n, blocks) or (n, *shape), over the blocks of each column."""
         cells = cells.reshape(len(cells), -1)
-        if not self.names:
-            return cells
+        if not self.blocks:
+            return self.gather(cells)
         return _sums(cells, np.array([self.names.index(block.column) for block in self.blocks]), self.number)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -11,14 +12,22 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from isthmus import persistence
-from isthmus.apps.anomaly.calibration import Calibration
+from isthmus.apps.anomaly.calibration import Calibration, check_share
 from isthmus.apps.anomaly.decisions import Cut, OperatingCurve, decide
-from isthmus.apps.anomaly.ensemble import learn_ensemble
+from isthmus.apps.anomaly.ensemble import PRUNED, learn_ensemble
+from isthmus.apps.anomaly.findings import Findings, find
 from isthmus.apps.anomaly.given import learn_given
-from isthmus.apps.anomaly.health import check_scores
+from isthmus.apps.anomaly.health import check_extremes, check_finite, check_rows, check_scores
+from isthmus.apps.anomaly.pictures import find_regions
+from isthmus.apps.anomaly.reasons import find_reasons
 from isthmus.apps.anomaly.saving import restore, to_saved
+from isthmus.apps.anomaly.sections import page_of
+from isthmus.apps.anomaly.series import PointScores, by_point, learn_series, points_from
+from isthmus.apps.anomaly.streams import Drift, learn_on, measure_drift, reference_of, renewed
+from isthmus.apps.page import Page
+from isthmus.data import Series
 from isthmus.data.rows import Rows
-from isthmus.errors import SettingError
+from isthmus.errors import DataError, SettingError
 from isthmus.estimator import Autoencoder
 from isthmus.inputs import check_input, learn_rows
 
@@ -35,11 +44,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     ----------
     autoencoder : None, or an autoencoder, fitted or not, whose residuals and codes are to judge the rows. The rows ``fit``
         is given then calibrate it; of those a fitted one has learned from, the ones it held out.
-    threshold : where ``predict`` cuts, fixed at fit: "fdr" (at most a share ``fdr`` of the flagged training rows is flagged
-        wrongly; where none stands out, "alpha"), "alpha" (a share ``alpha`` of normal rows is flagged), "contamination" (that
-        share of the training rows is flagged), or an anomaly score.
+    threshold : where ``predict`` cuts, fixed at fit: "alpha" (a share ``alpha`` of rows like those of the calibration is
+        flagged), "contamination" (that share of the training rows is flagged), an anomaly score, or "fdr" (at most a share
+        ``fdr`` of what is flagged is flagged wrongly). The training rows alone cannot show which share of them is odd, so that
+        at fit "fdr" is "alpha"; it is itself in ``recalibrate(X, batch)`` and, batch by batch, in ``detect``.
     fdr, alpha, contamination : what these rules ask for.
-    novelty : are all training rows normal? Then none is set aside, neither in learning nor in calibration.
+    novelty : are all training rows normal? Then none is set aside in learning. If some are odd all the same, or ``novelty``
+        is False and some are, p-values are too large, never too small, until clean rows ``recalibrate`` them.
     random_state : the seed; numpy's and torch's own generators are never touched.
 
     Attributes
@@ -47,6 +58,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     threshold_ : the anomaly score above which a row is flagged; ``offset_`` is minus it.
     cut_ : the threshold with what it costs, in numbers and words. ``calibration_``, ``operating_curve_`` : what it was
         chosen from.
+    training_scores_ : the anomaly score of each row that calibrates, by members that have not seen it; not saved.
     n_features_in_, codec_, judge_ : what was learned.
 
     >>> import numpy as np, isthmus as ist
@@ -80,11 +92,17 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             rng = np.random.default_rng()
         else:
             rng = np.random.default_rng(int(check_random_state(self.random_state).randint(2**31 - 1)))
+        stride = 1
         if self.autoencoder is None:
             X = check_input(self, X, reset=True)
             learned = learn_rows(X, "columns")
             self.codec_ = learned.codec
-            self.judge_, scores = learn_ensemble(X, learned, not self.novelty, rng)
+            check_rows(learned.rows)
+            if isinstance(X, Series):
+                self.judge_, scores, stride = learn_series(X, learned, not self.novelty, rng)
+            else:
+                self.judge_, scores = learn_ensemble(X, learned, not self.novelty, rng)
+                check_extremes(scores, learned.rows, self.judge_.columns)
         elif isinstance(self.autoencoder, Autoencoder):
             X = check_input(self, X, reset=True)
             self.codec_, self.judge_, scores = learn_given(self.autoencoder, X, not self.novelty, rng)
@@ -93,18 +111,62 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 f"autoencoder={self.autoencoder!r} must be an isthmus Autoencoder, fitted or not, or None."
             )
         self.reading_: dict[str, Any] = {}  # how the command line read the file, for it to read others alike
-        check_scores(scores)
-        return self._calibrate(scores, "plain" if self.novelty else "robust")
+        self.training_scores_ = scores
+        rows = self.codec_.view(X)
+        self.reference_ = reference_of(rows, self.judge_.columns, rng)
+        self.n_seen_ = len(rows)
+        if self.codec_.kind == "series":
+            self.point_calibration_ = Calibration(self._by_point(scores, stride * self._step_of(X)))
+        return self._calibrate(scores, None)
 
-    def recalibrate(self, X: Any, novelty: bool | None = None) -> Self:
-        """Fix the threshold anew on rows that were not trained on, without training; ``novelty``: are all of them normal?"""
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Go on with rows that came later; the first call is ``fit``.
+
+        The rows are scored as they come, before anything has seen them. These scores enter the calibration, each for a random
+        older one when there are 10,000, and the threshold is fixed anew. Then the rows - unless ``novelty`` the least odd
+        three quarters of them - enter the samples that distances are measured to and the frequencies of values, in the
+        share they have among all rows so far. Autoencoders, scales and codec stay: when :meth:`drift` says that rows are no
+        longer what they learned from, ``fit`` again.
+        """
+        if not hasattr(self, "cut_"):
+            return self.fit(X)
+        rng = np.random.default_rng([self.n_seen_, len(self.calibration_.scores)])
+        rows = self._rows(X)
+        scores = self.judge_.score(rows)
+        usual = np.arange(len(rows)) if self.novelty else np.flatnonzero(self.calibration_.p_values(scores) > PRUNED)
+        if self.codec_.kind == "series":
+            points = self._by_point(scores, self._step_of(X))
+            self.point_calibration_ = Calibration(renewed(self.point_calibration_.scores, points, rng))
+        self._calibrate(renewed(self.calibration_.scores, scores, rng), self.batch_)
+        if len(usual):
+            learn_on(self.judge_, rows.subset(usual), self.n_seen_, rng)
+        self.n_seen_ += len(rows)
+        return self
+
+    def drift(self, X: Any, alpha: float = 0.01) -> Drift:
+        """Return whether rows are still like those ``fit`` was given: their scores, and their columns one by one."""
+        check_share("alpha", alpha)
+        rows = self._rows(X)
+        names = list(self.judge_.columns.names) or list(map(str, getattr(self, "feature_names_in_", [])))
+        names = names or [f"column {i}" for i in range(self.judge_.columns.number)]
+        return measure_drift(self.reference_, self.judge_, self.calibration_, names, rows, alpha)
+
+    def recalibrate(self, X: Any, batch: Any = None) -> Self:
+        """Fix p-values and threshold anew on normal rows ``X`` that were not trained on, without training.
+
+        ``batch``: unlabelled rows such as will be judged; they tell threshold="fdr" how many anomalies to expect, and
+        threshold="contamination" where they lie.
+        """
         scores = self.anomaly_score(X)
-        check_scores(scores)
-        return self._calibrate(scores, "plain" if (self.novelty if novelty is None else novelty) else "robust")
+        if self.codec_.kind == "series":
+            self.point_calibration_ = Calibration(self._by_point(scores, self._step_of(X)))
+        return self._calibrate(scores, None if batch is None else self.anomaly_score(batch))
 
-    def _calibrate(self, scores: np.ndarray, null: Any) -> Self:
-        self.calibration_ = Calibration(scores, null)
-        self.cut_: Cut = decide(self.calibration_, self.threshold, self.fdr, self.alpha, self.contamination)
+    def _calibrate(self, scores: np.ndarray, batch: np.ndarray | None) -> Self:
+        check_scores(scores)
+        calibration = Calibration(scores)
+        self.cut_: Cut = decide(calibration, self.threshold, self.fdr, self.alpha, self.contamination, batch)
+        self.calibration_, self.batch_ = calibration, None if batch is None else np.sort(batch)
         self.threshold_, self.offset_ = self.cut_.score, -self.cut_.score
         return self
 
@@ -112,7 +174,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def anomaly_score(self, X: Any) -> np.ndarray:
         """Return (n,) how odd each row is; higher is odder."""
-        return self.judge_.score(self._rows(X))
+        return check_finite(self.judge_.score(self._rows(X)))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Return (n,) how normal each row is: minus :meth:`anomaly_score`, scikit-learn's sign."""
@@ -137,11 +199,57 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         return self.calibration_.detect(self.anomaly_score(X), self.fdr if fdr is None else fdr)
 
+    def explain(self, X: Any, top: int = 3) -> Any:
+        """Say for each row which ``top`` columns make it odd, what they hold, and what rows like it hold there.
+
+        Of images: a heat map and the worst region (:mod:`isthmus.apps.anomaly.pictures`).
+        """
+        check_is_fitted(self)
+        if isinstance(top, bool) or not isinstance(top, Integral) or top < 1:
+            raise SettingError(f"top={top!r} must be how many columns to name, at least 1.")
+        X = check_input(self, X, reset=False)
+        if self.codec_.kind == "images":
+            return find_regions(self, self.codec_.view(X))
+        return find_reasons(self, X, self.codec_.view(X), int(top))
+
+    def findings(self, X: Any, fdr: float | None = None) -> Findings:
+        """Return scores, p-values, verdicts and reasons, as arrays, a table and sentences; ``fdr`` as in :meth:`detect`."""
+        check_is_fitted(self)
+        return find(self, X, fdr)
+
+    def report(self, X: Any = None) -> Page:
+        """Return a page that says what stands out in ``X`` and why, what every cut would cost, and what was learned."""
+        check_is_fitted(self)
+        return page_of(self) if X is None else page_of(self, find(self, X), X)
+
+    def point_scores(self, series: Any) -> PointScores:
+        """Return how odd every point of a series is, with p-values, and what each channel adds.
+
+        ``series`` is a Series, or an array (points, channels) that is cut as in training.
+        """
+        check_is_fitted(self)
+        if self.codec_.kind != "series":
+            raise DataError(
+                f"The detector has learned from {self.codec_.kind}, which have no points in time; fit it on an "
+                "isthmus.Series(values, length)."
+            )
+        if not isinstance(series, Series):
+            series = Series(series, self.codec_.layout.shape[0], self._step_of(series))
+        rows = self._rows(series)
+        return points_from(self.judge_, rows, len(series.values), series.length, series.step, self.point_calibration_)
+
     @property
     def operating_curve_(self) -> OperatingCurve:
         """What every cut would cost and flag."""
         check_is_fitted(self)
-        return OperatingCurve.of(self.calibration_, self.cut_)
+        return OperatingCurve.of(self.calibration_, self.cut_, self.batch_)
+
+    def _by_point(self, scores: np.ndarray, step: int) -> np.ndarray:
+        return by_point(scores, self.codec_.layout.shape[0], step)
+
+    def _step_of(self, X: Any) -> int:
+        codec: Any = self.codec_
+        return X.step if isinstance(X, Series) else codec.step
 
     def _rows(self, X: Any) -> Rows:
         check_is_fitted(self)

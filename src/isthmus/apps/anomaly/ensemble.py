@@ -46,7 +46,7 @@ def learn_ensemble(X: Any, learned: Learned, prunes: bool, rng: np.random.Genera
     head = heads["rarity"] = Frequencies.learn(rows, kept, columns)
     found["rarity"] = head.of(rows, np.isin(np.arange(len(pool)), kept))
     judge = Judge.settle(heads, found, kept, columns)
-    return judge, judge.combine(found)
+    return judge, judge.combine_references(found)
 
 
 def prune(rows: Rows, rng: np.random.Generator) -> np.ndarray:

@@ -52,8 +52,14 @@ class Column:
 
     def surprise(self, values: np.ndarray, counted: np.ndarray | None) -> np.ndarray:
         """Return -log of the share of the bin of each value; the value itself is taken off where it was ``counted``."""
-        own = 0.0 if counted is None else counted.astype(np.float64)
-        inside = self.counts[self.place(values)] - own
+        own = np.zeros(len(values)) if counted is None else counted.astype(np.float64)
+        place = self.place(values)
+        if not self.is_counted:
+            for edge in self.edges[[0, -1]]:
+                alone = np.flatnonzero((values == edge) & (own > 0))
+                if len(alone) == 1:  # the bounds are where they are for its sake: it would lie outside
+                    place[alone], own[alone] = len(self.counts) - 2, 0
+        inside = self.counts[place] - own
         return -np.log((inside + DOUBT) / (self.counts.sum() - own + DOUBT * len(self.counts)))
 
 
@@ -74,6 +80,11 @@ class Frequencies:
         """Return (n, columns) the surprise at each cell; rows that were ``seen`` (n,) do not count themselves."""
         values = one_a_column(rows, self.columns)
         return np.stack([h.surprise(column, seen) for h, column in zip(self.histograms, values.T, strict=True)], 1)
+
+    def count(self, rows: Rows) -> None:
+        """Count further rows, in the bins there are."""
+        for histogram, column in zip(self.histograms, one_a_column(rows, self.columns).T, strict=True):
+            histogram.counts += np.bincount(histogram.place(column), minlength=len(histogram.counts))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything, flat."""

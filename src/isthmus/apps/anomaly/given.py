@@ -11,6 +11,7 @@ from sklearn.base import clone
 from isthmus.apps.anomaly.bags import halves, seen
 from isthmus.apps.anomaly.cells import Columns
 from isthmus.apps.anomaly.ensemble import prune
+from isthmus.apps.anomaly.health import check_autoencoder, check_rows
 from isthmus.apps.anomaly.judge import Head, Judge
 from isthmus.apps.anomaly.neighbours import BAGS, MOST, Neighbours
 from isthmus.apps.anomaly.residuals import Residuals
@@ -42,8 +43,7 @@ class CodeDistance:
     def learn(cls, model: Model, rows: Rows, bags: Sequence[np.ndarray], known: np.ndarray) -> CodeDistance:
         """Keep the codes of the bags; ``known`` are the positions of the rows the model has learned from."""
         values = _codes(model, rows)
-        spread = values[known].std(0)
-        head = cls(model, np.where(spread > 0, spread, 1).astype(np.float32))
+        head = cls(model, values[known].std(0).astype(np.float32))
         head._neighbours = Neighbours.learn(head._scaled(values), Columns.of(Layout((values.shape[1],))), bags)
         return head
 
@@ -52,11 +52,15 @@ class CodeDistance:
         assert self._neighbours is not None, "learned or restored"
         return self._neighbours
 
+    def codes(self, rows: Rows) -> DenseRows:
+        """Return the codes of rows, in units of their spread."""
+        return self._scaled(_codes(self.model, rows))
+
     def of(self, rows: Rows, seen: np.ndarray | None = None) -> np.ndarray:
-        return self.neighbours.of(self._scaled(_codes(self.model, rows)), seen).sum(1, keepdims=True)
+        return self.neighbours.of(self.codes(rows), seen).sum(1, keepdims=True)
 
     def _scaled(self, values: np.ndarray) -> DenseRows:
-        return DenseRows(values / self.spread)
+        return DenseRows(values / np.where(self.spread > 0, self.spread, 1))
 
 
 def _codes(model: Model, rows: Rows) -> np.ndarray:
@@ -78,15 +82,18 @@ def learn_given(
 ) -> tuple[Codec, Judge, np.ndarray]:
     """Return codec and judge by an autoencoder, fitted where it is not, and the scores of the rows that calibrate it."""
     ae, rows, known, calibrating = (_met if hasattr(autoencoder, "model_") else _fit)(autoencoder, X, prunes, rng)
-    columns, n = Columns.of(ae.codec_.layout), len(rows)
+    check_rows(rows)
+    columns, n = Columns.of_codec(ae.codec_), len(rows)
+    overlap = getattr(rows, "overlap", 0) if known is calibrating else 0  # else windows between them are left out
     residual = Residuals([ae], columns)
     residuals = residual.settle(rows, calibrating, None)
-    bags = halves(known, BAGS, MOST, rng)
+    bags = halves(known, BAGS, MOST, rng, overlap)
     distance = CodeDistance.learn(ae.model_, rows, bags, known)
+    check_autoencoder(ae, distance.spread)
     heads: dict[str, Head] = {"residual": residual, "code": distance}
-    found = {"residual": residuals[calibrating], "code": distance.of(rows, seen(bags, n))[calibrating]}
+    found = {"residual": residuals[calibrating], "code": distance.of(rows, seen(bags, n, overlap))[calibrating]}
     judge = Judge.settle(heads, found, np.arange(len(calibrating)), columns)
-    return ae.codec_, judge, judge.combine(found)
+    return ae.codec_, judge, judge.combine_references(found)
 
 
 def _met(autoencoder: Autoencoder, X: Any, prunes: bool, rng: np.random.Generator) -> Begun:

@@ -37,6 +37,14 @@ class Neighbours:
         observed = [seen.flatten(1).numpy() for _, seen in taken if seen is not None]
         return cls(x, np.stack(observed) if observed else None, columns)
 
+    def replace(self, bag: int, places: np.ndarray, x: np.ndarray, observed: np.ndarray | None) -> None:
+        """Put rows (m, d) at ``places`` of a sample; of two at one place the later stays."""
+        self.samples[bag, places] = x
+        if self.observed is None and observed is not None:
+            self.observed = np.ones(self.samples.shape, bool)
+        if self.observed is not None:
+            self.observed[bag, places] = True if observed is None else observed
+
     def of(self, rows: Rows, seen: np.ndarray | None = None) -> np.ndarray:
         """Return (n, columns) what each column adds to the mean squared distance; bags that have ``seen`` a row are out."""
         out = np.empty((len(rows), self.columns.number))

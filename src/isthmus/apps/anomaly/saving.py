@@ -11,12 +11,14 @@ import torch
 from isthmus import data, persistence
 from isthmus.apps.anomaly.calibration import Calibration
 from isthmus.apps.anomaly.cells import Columns
+from isthmus.apps.anomaly.conditional import Conditional
 from isthmus.apps.anomaly.decisions import Cut
 from isthmus.apps.anomaly.frequencies import Frequencies
 from isthmus.apps.anomaly.given import CodeDistance
 from isthmus.apps.anomaly.judge import Head, Judge
 from isthmus.apps.anomaly.neighbours import Neighbours
 from isthmus.apps.anomaly.residuals import Residuals
+from isthmus.apps.anomaly.series import Stuck
 from isthmus.apps.anomaly.tails import Tail
 from isthmus.estimator import Autoencoder
 from isthmus.folder import to_saved as autoencoder_to_saved
@@ -28,7 +30,10 @@ def to_saved(detector: Any) -> persistence.Saved:
     judge, seed = detector.judge_, detector.random_state
     params = {name: value for name, value in detector.get_params(deep=False).items() if name != "autoencoder"}
     params["random_state"] = int(seed) if isinstance(seed, Integral) else None
-    arrays: dict[str, np.ndarray] = {"calibration": detector.calibration_.scores}
+    arrays: dict[str, np.ndarray] = {"calibration": detector.calibration_.scores, "reference": detector.reference_}
+    arrays |= {} if detector.batch_ is None else {"batch": detector.batch_}
+    if hasattr(detector, "point_calibration_"):
+        arrays["point_calibration"] = detector.point_calibration_.scores
     members = judge.heads["residual"].members if "residual" in judge.heads else []
     for name, head in judge.heads.items():
         tail = judge.tails[name]
@@ -43,11 +48,12 @@ def to_saved(detector: Any) -> persistence.Saved:
         "params": params,
         "is_given": detector.autoencoder is not None,
         "heads": list(judge.heads),
+        "one_suffices": judge.one_suffices,
         "members": len(members),
-        "null": detector.calibration_.null,
         "n_features_in": detector.n_features_in_,
         "feature_names_in": list(map(str, getattr(detector, "feature_names_in_", []))) or None,
         "reading": detector.reading_,
+        "n_seen": detector.n_seen_,
     }
     codec = detector.codec_
     return persistence.Saved(
@@ -70,7 +76,7 @@ def restore(detector: Any, saved: persistence.Saved) -> None:
     members = [
         persistence.rebuild(saved.inside[f"member_{place}"], f"member_{place}") for place in range(config["members"])
     ]
-    columns = Columns.of(detector.codec_.layout)
+    columns = Columns.of_codec(detector.codec_)
     heads: dict[str, Head] = {}
     tails, typical = {}, {}
     for name in config["heads"]:
@@ -78,12 +84,15 @@ def restore(detector: Any, saved: persistence.Saved) -> None:
         heads[name] = _head(name, mine, members, columns)
         tails[name] = Tail(mine["knots"], mine["heights"], float(mine["slope"][0]))
         typical[name] = mine["typical"]
-    detector.judge_ = Judge(heads, tails, typical, columns)
+    detector.judge_ = Judge(heads, tails, typical, columns, config.get("one_suffices", False))
     detector.autoencoder = members[0] if config["is_given"] else None
     detector.n_features_in_, detector.reading_ = config["n_features_in"], config["reading"]
     if config["feature_names_in"]:
         detector.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
-    detector.calibration_ = Calibration(arrays["calibration"], config["null"])
+    detector.reference_, detector.n_seen_ = arrays["reference"], config["n_seen"]
+    detector.calibration_, detector.batch_ = Calibration(arrays["calibration"]), arrays.get("batch")
+    if "point_calibration" in arrays:
+        detector.point_calibration_ = Calibration(arrays["point_calibration"])
     detector.cut_ = Cut(**saved.metrics["cut"])
     detector.threshold_, detector.offset_ = detector.cut_.score, -detector.cut_.score
 
@@ -91,8 +100,11 @@ def restore(detector: Any, saved: persistence.Saved) -> None:
 def _arrays(head: Any) -> dict[str, np.ndarray]:
     if isinstance(head, Residuals):
         return {"scale": head.scale} | {f"group_{place}": group for place, group in enumerate(head.groups)}
-    if isinstance(head, Frequencies):
+    if isinstance(head, (Frequencies, Stuck)):
         return head.arrays()
+    if isinstance(head, Conditional):
+        sizes = np.array([head.group, head.channels])
+        return {"means": head.means, "precisions": head.precisions, "sizes": sizes}
     near = head.neighbours if isinstance(head, CodeDistance) else head
     found = {"samples": near.samples.astype(np.float32)}
     found |= {} if near.observed is None else {"observed": near.observed}
@@ -107,6 +119,10 @@ def _head(name: str, arrays: dict[str, np.ndarray], members: list[Autoencoder], 
         return head
     if name == "rarity":
         return Frequencies.from_arrays(arrays, columns)
+    if name in ("stuck", "stuck alone"):
+        return Stuck.from_arrays(arrays)
+    if name == "conditional":
+        return Conditional(arrays["means"], arrays["precisions"], *arrays["sizes"].tolist())
     samples, observed = arrays["samples"], arrays.get("observed")
     if name == "distance":
         return Neighbours(samples, observed, columns)

@@ -16,8 +16,8 @@ from isthmus.designs.composed import names_of
 from isthmus.engine.adam import Adam
 from isthmus.engine.compiled.form import form_of, refuses
 from isthmus.engine.compiled.records import Moving, Rows
-from isthmus.engine.dense import Inputs
 from isthmus.engine.engine import Block, Engine, part_of
+from isthmus.engine.forward import Inputs, terms_of
 from isthmus.errors import SettingError
 from isthmus.model import Model
 from isthmus.parts.bottlenecks import Gaussian
@@ -39,6 +39,7 @@ class Compiled(Engine):
         assert isinstance(model, Composed), "refuses() was asked first"
         self.model, self.optimizer, self.take_steps = model, optimizer, kernel()
         optimizer.flatten()
+        self.terms = terms_of(model)
         self.moving, self.form = moving_of(optimizer), form_of(model, optimizer, rows=0)
         penalties = model.parts.penalties
         self.lasso = {n: p.weight for n, p in zip(names_of(penalties), penalties, strict=True) if isinstance(p, L1)}
