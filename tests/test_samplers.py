@@ -8,6 +8,7 @@ import torch
 
 import isthmus as ist
 from isthmus.errors import SettingError
+from isthmus.parts.flows import Flow
 from isthmus.parts.samplers import Aggregated, Mixture, Prior, Sampler
 
 
@@ -96,3 +97,82 @@ def test_a_sampler_learns_once_and_anew_after_a_fit(digits: np.ndarray, monkeypa
     ae.set_params(sampler=Aggregated(jitter=0.1)).sample(3)
     ae.fit(digits).sample(3)
     assert len(learned) == 3
+
+
+def ring(n: int, rng: torch.Generator) -> torch.Tensor:
+    angle = 2 * torch.pi * torch.rand(n, generator=rng)
+    return (1 + 0.03 * torch.randn(n, generator=rng))[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+
+
+def test_a_flow_is_a_density_and_draws_what_it_says(rng: torch.Generator) -> None:
+    codes = ring(300, rng) * torch.tensor([2.0, 0.5]) + 1
+    flow = Flow(steps=200, hidden=32, layers=4)
+    state = flow.fit(codes, 0)
+    side = torch.linspace(-4, 6, 401), torch.linspace(-1, 3, 401)
+    grid = torch.cartesian_prod(*side)
+    density = flow.log_density(state, grid).exp()
+    assert float(density.sum()) * 0.025 * 0.01 == pytest.approx(1, abs=0.02)
+    drawn = flow.draw(state, 20_000, rng)
+    # the mean of log p over draws is minus the entropy, which the grid integrates too
+    entropy = -float((density * density.clamp(min=1e-30).log()).sum()) * 0.025 * 0.01
+    assert -float(flow.log_density(state, drawn).mean()) == pytest.approx(entropy, abs=0.05)
+
+
+def test_a_flow_begins_as_its_mixture_and_is_never_less_likely_on_codes_held_out(rng: torch.Generator) -> None:
+    codes = ring(400, rng)
+    untrained, trained = Flow(layers=2, hidden=4, steps=1), Flow(layers=4, hidden=32, steps=200)
+    states = [sampler.fit(codes, 0) for sampler in (untrained, trained)]
+    held_out = codes[torch.randperm(400, generator=torch.Generator().manual_seed(0))[:80]]
+    before, after = (
+        float(sampler.log_density(state, held_out).mean())
+        for sampler, state in zip((untrained, trained), states, strict=True)
+    )
+    assert after >= before - 1e-4
+    radius = trained.draw(states[1], 2000, rng).norm(dim=1)
+    assert float(((radius - 1).abs() < 0.1).float().mean()) > 0.9
+
+
+def test_a_flow_takes_maps_and_numbers_that_never_move(rng: torch.Generator) -> None:
+    codes = torch.randn(60, 2, 2, 2, generator=rng)
+    codes[:, 0, 0, 0] = 3.0
+    drawn = Flow(steps=5).draw(Flow(steps=5).fit(codes, 0), 9, rng)
+    assert drawn.shape == (9, 2, 2, 2)
+    torch.testing.assert_close(drawn[:, 0, 0, 0], torch.full((9,), 3.0), atol=1e-2, rtol=0)
+    with pytest.raises(SettingError, match=r"Flow\(layers=0\) must be at least 1"):
+        Flow(layers=0).fit(codes, 0)
+
+
+@pytest.mark.parametrize("sampler", [Mixture(), Flow(steps=20)], ids=["mixture", "flow"])
+def test_what_a_slow_sampler_learned_is_saved_with_the_model(
+    sampler, digits: np.ndarray, tmp_path, monkeypatch
+) -> None:
+    ae = ist.Autoencoder(latent_dim=3, sampler=sampler, max_epochs=2, random_state=0, verbose=False).fit(digits)
+    samples = ae.sample(6, random_state=1)
+    ae.save(tmp_path / "model")
+    monkeypatch.setattr(type(sampler), "fit", None)  # nothing may be learned again
+    assert np.array_equal(ist.load(tmp_path / "model").sample(6, random_state=1), samples)
+
+
+def test_a_model_that_kept_no_codes_samples_from_its_prior_only(digits: np.ndarray) -> None:
+    ae = ist.variational(latent_dim=2, max_epochs=1, random_state=0, verbose=False).fit(digits)
+    ae.codes_ = ae.codes_[:0]
+    with pytest.raises(SettingError, match=r"kept no codes .* Mixture has nothing to learn from; use sampler='prior'"):
+        ae.sample(3)
+    assert ae.set_params(sampler="prior").sample(3).shape == (3, 64)
+
+
+def test_samples_come_in_no_order_of_components(rng: torch.Generator) -> None:
+    codes = torch.cat([torch.randn(500, 2, generator=rng), 50 + torch.randn(500, 2, generator=rng)])
+    is_far = Mixture(2).draw(Mixture(2).fit(codes, 0), 4000, rng)[:, 0] > 25
+    # in random order neighbours agree half of the time; sorted by component they nearly always do
+    assert float((is_far[1:] == is_far[:-1]).float().mean()) == pytest.approx(0.5, abs=0.04)
+
+
+def test_variational_codes_are_drawn_from_where_they_lie_unless_the_prior_is_asked_for(digits: np.ndarray) -> None:
+    settings = {"latent_dim": 2, "max_epochs": 1, "random_state": 0, "verbose": False}
+    drawn = {}
+    for make in (ist.variational, ist.hierarchical, ist.mixture_prior, ist.spherical):
+        ae = make(**settings | {"latent_dim": 3}).fit(digits)
+        ae.sample(1)
+        drawn[make.__name__] = type(ae._sampling.sampler).__name__
+    assert drawn == {"variational": "Mixture", "hierarchical": "Prior", "mixture_prior": "Prior", "spherical": "Prior"}

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import OperatingCurveDisplay as OperatingCurveDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
     from isthmus.apps.displays import ScoreHistogramDisplay as ScoreHistogramDisplay
+    from isthmus.apps.generation.alike import sample_like as sample_like
+    from isthmus.apps.generation.quality import sample_quality as sample_quality
+    from isthmus.apps.generation.strips import WalkDisplay as WalkDisplay
+    from isthmus.apps.generation.walks import interpolate as interpolate
+    from isthmus.apps.generation.walks import traverse as traverse
     from isthmus.apps.imputation import Imputer as Imputer
     from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.likelihood import log_likelihood as log_likelihood
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
     from isthmus.parts.corruptions import Masking as Masking
     from isthmus.parts.corruptions import SaltAndPepper as SaltAndPepper
     from isthmus.parts.corruptions import Swap as Swap
+    from isthmus.parts.flows import Flow as Flow
     from isthmus.parts.networks import MLP as MLP
     from isthmus.parts.networks import Conv as Conv
     from isthmus.parts.networks import Modules as Modules
@@ -81,6 +87,7 @@ if TYPE_CHECKING:
     from isthmus.parts.reconstructions import AbsoluteError as AbsoluteError
     from isthmus.parts.reconstructions import Bernoulli as Bernoulli
     from isthmus.parts.reconstructions import DiscretizedLogistic as DiscretizedLogistic
+    from isthmus.parts.reconstructions import GradientNormal as GradientNormal
     from isthmus.parts.reconstructions import Huber as Huber
     from isthmus.parts.reconstructions import LogCosh as LogCosh
     from isthmus.parts.reconstructions import Mixed as Mixed
@@ -154,6 +161,10 @@ _HOMES = {
         "ScoreHistogramDisplay",
     ),
     "isthmus.apps.imputation": ("Imputer",),
+    "isthmus.apps.generation.alike": ("sample_like",),
+    "isthmus.apps.generation.quality": ("sample_quality",),
+    "isthmus.apps.generation.strips": ("WalkDisplay",),
+    "isthmus.apps.generation.walks": ("interpolate", "traverse"),
     "isthmus.apps.interpretation": ("interpret",),
     "isthmus.apps.likelihood": ("log_likelihood",),
     "isthmus.apps.report": ("report",),
@@ -200,6 +211,7 @@ _HOMES = {
         "SaltAndPepper",
         "Swap",
     ),
+    "isthmus.parts.flows": ("Flow",),
     "isthmus.parts.networks": (
         "Conv",
         "MLP",
@@ -227,6 +239,7 @@ _HOMES = {
         "AbsoluteError",
         "Bernoulli",
         "DiscretizedLogistic",
+        "GradientNormal",
         "Huber",
         "LogCosh",
         "Mixed",

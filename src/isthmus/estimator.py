@@ -81,8 +81,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         half of the numbers of a sample and at most 64; "2x" is twice the numbers of a sample.
     design : how the parts are joined: "direct", one after the other, or a part such as ``ImportanceWeighted(8)``.
     condition : what encoder and decoder are told besides: "y" for the labels of ``fit(X, y)``, or names of columns of X.
-    sampler : where ``sample`` takes codes from: "auto" (the prior of a code that has one, codes of training rows where they
-        are discrete, else a mixture of Gaussians fitted on the codes), "prior", "mixture", "aggregated" or a part.
+    sampler : where ``sample`` takes codes from: "auto" (codes of training rows where they are discrete, the prior where it is
+        learned or on a sphere, else a mixture of Gaussians fitted on the codes), "prior", "mixture", "flow", "aggregated" or
+        a part.
     effort : "quick", "default" or "thorough": how long to train, unless ``max_epochs`` says.
     early_stopping : stop when held-out rows have not improved for three tenths of the epochs.
     validation_fraction : share of the rows held out, to stop by and to report on.
@@ -453,8 +454,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             raise SettingError(f"Codes of this model are (n, {width}), but these are {Z.shape}.")
         if not np.isfinite(Z).all():
             raise SettingError("The codes hold NaN or infinite values, which stand for no sample; remove those rows.")
+        return self._decoded(Z, self._condition(X, condition, len(Z)))
+
+    def _decoded(self, Z: np.ndarray, told: Tensor | None) -> np.ndarray:
+        """Return the scaled samples (n, *shape) of codes (n, latent), told (n, c) of them."""
         codes = DenseRows(Z.reshape(len(Z), *self.model_.z_shape))
-        told, size = self._condition(X, condition, len(Z)), rows_at_once(self.model_, self.codec_.layout.size)
+        size = rows_at_once(self.model_, self.codec_.layout.size)
         return map_rows(
             lambda batch: self.model_.decoder(batch.x, batch.condition), codes, self.model_, size, condition=told
         )

@@ -22,7 +22,7 @@ from isthmus.parts.part import from_json, to_json
 from isthmus.parts.principal import Principal
 from isthmus.persistence import Saved, versions
 from isthmus.resolution import resolve_device
-from isthmus.sampling import UNFITTED
+from isthmus.sampling import UNFITTED, Learned
 from isthmus.scores import Floor
 from isthmus.training import Plan
 
@@ -83,6 +83,9 @@ def to_saved(autoencoder: Any) -> Saved:
         "codes": autoencoder.codes_,
         "held_out": torch.from_numpy(autoencoder.held_out_.astype(np.int64)),
     }
+    learned = autoencoder._sampling
+    sampler = learned.sampler if learned.sampler is not None and learned.sampler.is_slow else None
+    weights |= {} if sampler is None else {f"sampler.{name}": value for name, value in learned.state.items()}
     record = history.to_json()
     config = {
         "params": params,
@@ -91,6 +94,7 @@ def to_saved(autoencoder: Any) -> Saved:
         "feature_names_in": list(map(str, getattr(autoencoder, "feature_names_in_", []))) or None,
         "fingerprint": autoencoder.fingerprint_,
         "reading": autoencoder.reading_,
+        "sampling": None if sampler is None else to_json(sampler),
         "told": None if autoencoder.condition_ is None else autoencoder.condition_.to_json(),
     }
     metrics = {
@@ -148,8 +152,8 @@ def restore(autoencoder: Any, saved: Saved) -> None:
         metrics["principal_total"],
     )
     # a model of the first versions kept no codes; it samples from its prior only
-    autoencoder.codes_ = weights.get("codes", torch.zeros(1, *model.z_shape))
-    autoencoder._sampling = UNFITTED
+    autoencoder.codes_ = weights.get("codes", torch.zeros(0, *model.z_shape))
+    autoencoder._sampling = _learned(config.get("sampling"), weights)
     autoencoder.held_out_ = weights["held_out"].numpy()
     autoencoder.settings_, autoencoder.seed_ = settings, settings["seed"]
     autoencoder.latent_dim_, autoencoder._has_shortcut = settings["latent_dim"], settings["shortcut"]
@@ -162,6 +166,14 @@ def restore(autoencoder: Any, saved: Saved) -> None:
     autoencoder.scores_ = metrics["scores"]
     autoencoder.floor_ = None if metrics["floor"] is None else Floor(**metrics["floor"])
     autoencoder.history_ = History(epochs=saved.history, **metrics["training"])
+
+
+def _learned(sampling: Any, weights: dict[str, Tensor]) -> Learned:
+    """Return what a sampler that is slow to learn had learned when the model was saved."""
+    if sampling is None:
+        return UNFITTED
+    state = {name.removeprefix("sampler."): value for name, value in weights.items() if name.startswith("sampler.")}
+    return Learned(from_json(sampling, is_saved=True), state)
 
 
 def _device(autoencoder: Any) -> torch.device:

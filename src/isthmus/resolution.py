@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isthmus.designs import Design, Direct, Hierarchical, ImportanceWeighted, Stacked, VampPrior
+from isthmus.designs import Composed, Design, Direct, Hierarchical, ImportanceWeighted, Stacked, VampPrior
 from isthmus.engine.choice import ENGINES
 from isthmus.errors import SettingError
 from isthmus.layout import Layout
@@ -31,6 +31,7 @@ from isthmus.parts.bottlenecks import (
     VectorQuantized,
 )
 from isthmus.parts.corruptions import Corruption
+from isthmus.parts.flows import Flow
 from isthmus.parts.networks import MLP, Conv, Modules, Network, Recurrent, Temporal, Transformer
 from isthmus.parts.networks.mlp import default_dropout, is_small
 from isthmus.parts.part import Part
@@ -41,6 +42,7 @@ from isthmus.parts.reconstructions import (
     AbsoluteError,
     Bernoulli,
     DiscretizedLogistic,
+    GradientNormal,
     Huber,
     LogCosh,
     Mixed,
@@ -81,6 +83,7 @@ _RECONSTRUCTIONS: dict[str, type[Reconstruction]] = {
     "huber": Huber,
     "bernoulli": Bernoulli,
     "normal": Normal,
+    "gradient_normal": GradientNormal,
     "mixed": Mixed,
     "absolute_error": AbsoluteError,
     "log_cosh": LogCosh,
@@ -97,12 +100,15 @@ _DESIGNS: dict[str, type[Design]] = {
     "vamp_prior": VampPrior,
     "stacked": Stacked,
 }
-_SAMPLERS: dict[str, type[Sampler]] = {"prior": Prior, "mixture": Mixture, "aggregated": Aggregated}
+_SAMPLERS: dict[str, type[Sampler]] = {"prior": Prior, "mixture": Mixture, "flow": Flow, "aggregated": Aggregated}
 WIDEST_MLP_IMAGE = 4096
 """Images and volumes of more numbers than this get a convolutional network; below, dense layers learn more in the same time."""
 EXPLAINED = 0.9
 """The share of the variance that latent_dim="auto" asks PCA to explain."""
 LARGEST_AUTO = 64
+CONV_BATCH, CONV_RATE = 64, 5e-3
+"""What "auto" is for networks of image convolutions: 9 % less error than 128 and 3e-3 in a tenth more time (20,000 images of
+Fashion-MNIST, 6 epochs)."""
 CHANNELS_AUTO = 8
 
 
@@ -268,13 +274,18 @@ def resolve_design(setting: Any) -> Design:
 
 
 def resolve_sampler(setting: Any, model: Model) -> Sampler:
-    """Return where new codes come from: "auto" is the prior of a code that has one, a known code where codes are
-    discrete, else a mixture fitted on the codes.
+    """Return where new codes come from.
+
+    "auto" is a known code where codes are discrete, a mixture fitted on the codes where they are plain or normal, and the
+    prior where that is more than N(0, 1): learned, of two levels, or on a sphere. Codes only ever approach N(0, 1), and what
+    lies between them no decoder has seen.
     """
+    bottleneck = model.parts.bottleneck
     if setting == "auto":
-        if isinstance(model.parts.bottleneck, Discrete):
+        if isinstance(bottleneck, Discrete):
             return Aggregated()  # a mixture would draw codes between those there are
-        return Prior() if model.parts.bottleneck.is_distribution else Mixture()
+        is_own = bottleneck.is_distribution and not (type(model) is Composed and isinstance(bottleneck, Gaussian))
+        return Prior() if is_own else Mixture()
     sampler = _named(setting, "sampler", Sampler, _SAMPLERS)
     if isinstance(model.parts.bottleneck, Discrete) and isinstance(sampler, Prior):
         raise SettingError(
@@ -329,14 +340,27 @@ def _several(setting: Any, parameter: str, family: type[Part]) -> tuple[Any, ...
 
 
 def resolve_plan(settings: dict[str, Any], layout: Layout, n_rows: int) -> Plan:
-    """Return how long and how fast to train; where there are rows enough for a large network, it gets twice the steps."""
+    """Return how long and how fast to train; where there are rows enough for a large network, it gets twice the steps.
+
+    Convolutions of images take smaller batches at a higher rate: each pixel of a batch is a row to them.
+    """
+    batch_size, rate = settings["batch_size"], settings["learning_rate"]
+    if _convolves_images(settings["network"], layout):
+        batch_size = min(CONV_BATCH, max(16, n_rows // 8)) if batch_size == "auto" else batch_size
+        rate = CONV_RATE if rate == "auto" else rate
     return plan(
         n_rows,
         settings["effort"],
         settings["max_epochs"],
-        settings["batch_size"],
-        settings["learning_rate"],
+        batch_size,
+        rate,
         settings["early_stopping"],
         settings["weight_decay"],
         steps_factor=1 if is_small(layout.size, n_rows) else 2,
     )
+
+
+def _convolves_images(network: Any, layout: Layout) -> bool:
+    if len(layout.shape) != 3:
+        return False
+    return isinstance(network, Conv) or network == "conv" or (network == "auto" and layout.size > WIDEST_MLP_IMAGE)

@@ -9,6 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from isthmus.errors import SettingError
 from isthmus.model import Model
 from isthmus.parts.samplers import Prior, Sampler
 
@@ -36,6 +37,11 @@ def seeded(random_state: Any, device: torch.device) -> torch.Generator:
 
 def learned_sampler(sampler: Sampler, before: Learned, codes: Tensor, seed: int) -> Learned:
     """Let ``sampler`` learn from ``codes`` (n, *z_shape), unless it has ``before``."""
+    if not len(codes) and not isinstance(sampler, Prior):
+        raise SettingError(
+            f"This model kept no codes of its training rows, so {type(sampler).__name__} has nothing to learn from; use "
+            f"sampler='prior', or fit the model again."
+        )
     return before if before.sampler == sampler else Learned(sampler, sampler.fit(codes, seed))
 
 

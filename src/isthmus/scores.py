@@ -23,8 +23,8 @@ from isthmus.training import most_one_row_may_count
 
 RIVALS = ("model", "pca", "mean")
 FEW_HELD_OUT = 100
-MOST_CODES, LEAST_CODES, MOST_CODE_NUMBERS = 2000, 200, 500_000
-"""How many codes a model keeps for its sampler: up to 2,000, fewer when one code has many numbers."""
+MOST_CODES, LEAST_CODES, MOST_CODE_NUMBERS = 10_000, 200, 640_000
+"""How many codes a model keeps for its sampler: up to 10,000, fewer when one code has more than 64 numbers."""
 
 
 class Floor(NamedTuple):
@@ -121,7 +121,7 @@ def score(
 
 
 def some_rows(model: Model, rows: Rows, condition: Tensor | None) -> tuple[Rows, Tensor | None]:
-    """Return up to 2,000 rows, evenly spread, whose codes a model keeps: what samplers learn from."""
+    """Return up to 10,000 rows, evenly spread, whose codes a model keeps: what samplers learn from."""
     most = min(MOST_CODES, max(LEAST_CODES, MOST_CODE_NUMBERS // math.prod(model.z_shape)))
     if len(rows) <= most:
         return rows, condition

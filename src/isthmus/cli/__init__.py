@@ -18,6 +18,7 @@ from isthmus.cli.exits import DESCRIBED, explain
 from isthmus.cli.filling import impute
 from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
+from isthmus.cli.generating import interpolate, sample
 from isthmus.cli.showing import info, report, variants
 from isthmus.cli.using import decode, encode, reconstruct
 from isthmus.errors import DataWarning
@@ -32,7 +33,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=DESCRIBED,
 )
-for command in (demo, fit, encode, decode, reconstruct, impute, detect, search, cluster, report, info, variants):
+COMMANDS = (
+    demo,
+    fit,
+    encode,
+    decode,
+    reconstruct,
+    sample,
+    interpolate,
+    impute,
+    detect,
+    search,
+    cluster,
+    report,
+    info,
+    variants,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -32,7 +32,7 @@ def encode(data: Data, model: Model, out: Out, json: Json = False) -> None:
     X, _ = read_like(data, ae)
     codes = ae.transform(X)
     files.write(_code_table(ae, codes, X) if _holds_columns(out) else codes, out)
-    _tell(json, f"{len(codes):,} codes of {codes.shape[1]} numbers are in {out}", out, codes=list(codes.shape))
+    tell(json, f"{len(codes):,} codes of {codes.shape[1]} numbers are in {out}", out, codes=list(codes.shape))
 
 
 def spare_the_input(given: Path, out: Path) -> None:
@@ -55,10 +55,10 @@ def decode(
 
     spare_the_input(codes, out)
     ae = load(model)
-    _check_place(out, ae.codec_.kind, folded=False)
+    check_place(out, ae.codec_.kind, folded=False)
     decoded = ae.inverse_transform(_read_codes(codes, ae))
     files.write(decoded, out)
-    _tell(json, f"{len(decoded):,} decoded rows are in {out}", out, rows=len(decoded))
+    tell(json, f"{len(decoded):,} decoded rows are in {out}", out, rows=len(decoded))
 
 
 def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
@@ -71,7 +71,7 @@ def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
     spare_the_input(data, out)
     ae = load(model)
     reading = Reading.of(ae)
-    _check_place(out, ae.codec_.kind, folded=reading.window is not None)
+    check_place(out, ae.codec_.kind, folded=reading.window is not None)
     X, _ = read_like(data, ae)
     rebuilt = ae.reconstruct(X)
     if reading.window:
@@ -79,14 +79,14 @@ def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
     elif isinstance(rebuilt, Images) and isinstance(X, Images):
         rebuilt = replace(rebuilt, names=list(X.names))
     files.write(rebuilt, out)
-    _tell(json, f"{len(rebuilt):,} reconstructed rows are in {out}", out, rows=len(rebuilt))
+    tell(json, f"{len(rebuilt):,} reconstructed rows are in {out}", out, rows=len(rebuilt))
 
 
 def _holds_columns(out: Path) -> bool:
     return out.suffix.lower() not in (".npy", ".npz")
 
 
-def _check_place(out: Path, kind: str, folded: bool) -> None:
+def check_place(out: Path, kind: str, folded: bool) -> None:
     """Refuse a place that cannot hold what is going to be written; windows that are not folded have three axes."""
     from isthmus.data import files
 
@@ -139,7 +139,7 @@ def _folded(windows: np.ndarray, X: Any, reading: Reading) -> Any:
     return pa.table(dict(zip(names, (pa.array(column) for column in series.T), strict=True)))
 
 
-def _tell(as_json: bool, sentence: str, out: Path, **facts: Any) -> None:
+def tell(as_json: bool, sentence: str, out: Path, **facts: Any) -> None:
     """Say what was written where."""
     if as_json:
         print_json({"out": str(out), **facts})

@@ -2,7 +2,13 @@
 
 from isthmus.parts.reconstructions.counts import NegativeBinomial, Poisson
 from isthmus.parts.reconstructions.errors import AbsoluteError, Huber, LogCosh, SquaredError
-from isthmus.parts.reconstructions.likelihoods import Bernoulli, DiscretizedLogistic, LogVariance, Normal
+from isthmus.parts.reconstructions.likelihoods import (
+    Bernoulli,
+    DiscretizedLogistic,
+    GradientNormal,
+    LogVariance,
+    Normal,
+)
 from isthmus.parts.reconstructions.perception import SSIM, MultiScaleSSIM
 from isthmus.parts.reconstructions.reconstruction import Reconstruction, Starting
 from isthmus.parts.reconstructions.tables import Mixed, cells_of
@@ -12,6 +18,7 @@ __all__ = [
     "AbsoluteError",
     "Bernoulli",
     "DiscretizedLogistic",
+    "GradientNormal",
     "Huber",
     "LogCosh",
     "LogVariance",

@@ -93,6 +93,73 @@ class Normal(Reconstruction):
         return identity_link()
 
 
+class TwoVariances(Starting):
+    """The log variances of pixels and of differences between neighbours, (2,)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_var = nn.Parameter(torch.zeros(2))
+
+    @torch.no_grad()
+    def start_from(self, mean: Tensor, left: Tensor) -> None:
+        # the errors of neighbours are alike, so that their difference varies about as much as either
+        self.log_var.fill_(float(left.mean().clamp(min=1e-3).log()))
+
+    def forward(self) -> Tensor:
+        return self.log_var.clamp(min=-7.0)
+
+
+@dataclass
+class GradientNormal(Reconstruction):
+    """Normal errors of the pixels and of the differences between neighbours, each with a learned variance.
+
+    -log N(x; y, s^2) - log N(Dx; Dy, t^2) for the expected image y = sigmoid(x_hat), where D takes the differences of
+    neighbours along rows and columns (after the gradient difference loss of Mathieu 2016): edges count, and no weight is to
+    be guessed. A product of experts that is not normalised, and so no likelihood: as a bound on log p(x) it has no meaning. A
+    difference is put on the first of its two pixels; one that ends in a gap counts as rebuilt perfectly.
+    """
+
+    needs_unit_range: ClassVar[bool] = True
+
+    def cells(self, x_hat: Tensor, batch: Batch, layout: Layout, scale: nn.Module | None = None) -> Tensor:
+        assert scale is not None, "GradientNormal needs the variances that module() builds"
+        pixel, slope = scale()
+        error = observed_only(batch.x - torch.sigmoid(x_hat), batch)
+        cells = _normal_nll(error, pixel)
+        for axis, end in ((2, (0, 0, 0, 1)), (3, (0, 1))):
+            step = error.diff(dim=axis)
+            if batch.observed is not None:
+                many = step.shape[axis]
+                known = batch.observed.narrow(axis, 0, many) & batch.observed.narrow(axis, 1, many)
+                step = torch.where(known, step, torch.zeros_like(step))
+            cells = cells + F.pad(_normal_nll(step, slope), end)
+        return observed_only(cells, batch)
+
+    def mean(self, x_hat: Tensor, layout: Layout) -> Tensor:
+        return torch.sigmoid(x_hat)
+
+    def module(self, layout: Layout) -> nn.Module | None:
+        if len(layout.shape) != 3:
+            raise SettingError(
+                f"GradientNormal compares neighbouring pixels, but a sample has the shape {tuple(layout.shape)}; give images "
+                f"(n, h, w) or (n, c, h, w), or use 'normal'."
+            )
+        return TwoVariances()
+
+    def normaliser(self, layout: Layout, scale: nn.Module | None) -> Tensor | None:
+        assert scale is not None, "GradientNormal needs the variances that module() builds"
+        # what is left of a perfect reconstruction; sigmoid(0) is one half
+        half = torch.full((1, *layout.shape), 0.5, device=next(scale.parameters()).device)
+        return self.cells(torch.zeros_like(half), Batch(half), layout, scale)[0]
+
+    def link(self, layout: Layout) -> tuple[Tensor, Tensor] | None:
+        return None
+
+
+def _normal_nll(error: Tensor, log_var: Tensor) -> Tensor:
+    return gaussian_nll(error, torch.zeros_like(error), log_var)
+
+
 class LogScale(Starting):
     """The log scale of a logistic distribution: one for all numbers, (1,), or one for each, (*shape)."""
 

@@ -1,0 +1,1 @@
+"""Generation: walks through the code, samples like rows that are given, and how good samples are."""
