@@ -3,8 +3,8 @@
     python benchmarks/imputation.py [--sets diamonds,adult,penguins,thyroid] [--seeds 0,1,2] [--methods isthmus,missforest]
 
 Each cell is hidden with probability .3 (--share). The error of a column is, for numbers, the root mean squared error over that
-of the mean, for categories the share of wrong answers over that of the mode; printed is its mean over the columns. Coverage is the
-share of hidden numbers within the 90 % intervals, the mean over the columns. CPU seconds are of fit and transform.
+of the mean, for categories the share of wrong answers over that of the mode; printed is its mean over the columns. Coverage is
+the share of hidden numbers within the 90 % intervals, the mean over the columns. CPU seconds are of fit and transform.
 "missforest" is the scheme of Stekhoven and Buehlmann (2012): a random forest a column (40 trees), three rounds; "iterative"
 is scikit-learn's IterativeImputer; "isthmus_unpolished" is without boosted trees.
 """
