@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from isthmus import data
 from isthmus.data.tables import TableCodec
@@ -195,6 +195,3 @@ def knots(column: Number, count: int) -> np.ndarray:
 def _rank_curve(column: Number) -> tuple[np.ndarray, np.ndarray]:
     distinct = np.unique(column.support)
     return column.ranks(distinct), distinct
-
-
-__all__ = ["BINS", "Cells", "Choice", "Coding", "Number", "encoded", "knots", "ndtr"]

@@ -12,6 +12,8 @@ SHRINKAGE = 0.1
 ROUNDS_OF_NUMBERS, ROUNDS_OF_CLASSES = 70, 35
 MOST_TREES = 120
 """Of one column; one of many categories, which needs a tree for each in every round, gets fewer rounds that count more."""
+ROWS = 4096
+"""How many rows walk down the trees at a time."""
 RIDGE = 5.0
 """Added to the second derivatives of a leaf; without it rare categories have leaves of any size."""
 
@@ -39,6 +41,16 @@ class Boosted:
         """Return the number (n, 1), or the probability of each of ``width`` categories, for rows (n, d) with NaN gaps."""
         if len(self.classes) == 1:
             return np.repeat(np.eye(width)[self.classes], len(x), 0)
+        raw = np.concatenate([self._sums(x[start : start + ROWS]) for start in range(0, max(1, len(x)), ROWS)])
+        if not len(self.classes):
+            return raw
+        known = np.concatenate([1 - expit(raw), expit(raw)], 1) if raw.shape[1] == 1 else softmax(raw, 1)
+        chances = np.zeros((len(x), width))
+        chances[:, self.classes] = known
+        return chances
+
+    def _sums(self, x: np.ndarray) -> np.ndarray:
+        """Return what the trees add up to, (n, outputs)."""
         node = np.broadcast_to(self.roots.reshape(-1), (len(x), self.roots.size)).copy()
         each = np.arange(len(x))[:, None]
         while True:
@@ -48,13 +60,7 @@ class Boosted:
             if (onward == node).all():
                 break
             node = onward
-        raw = self.value[node].reshape(len(x), *self.roots.shape).sum(1) + self.start
-        if not len(self.classes):
-            return raw
-        known = np.concatenate([1 - expit(raw), expit(raw)], 1) if raw.shape[1] == 1 else softmax(raw, 1)
-        chances = np.zeros((len(x), width))
-        chances[:, self.classes] = known
-        return chances
+        return self.value[node].reshape(len(x), *self.roots.shape).sum(1) + self.start
 
 
 def grow(x: np.ndarray, target: np.ndarray, is_number: bool, seed: int) -> Boosted:

@@ -1,7 +1,7 @@
 """How gaps are filled: every column by a mix of the linear answer, the network and, where asked for, boosted trees.
 
 observed cells -> Conditionals -> linear, network --\\
-             \\-> the other columns, filled -> forest --> weights of the column -> expected value, or most probable category
+             \\-> the other columns, filled -> trees ---> weights of the column -> expected value, or most probable category
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from isthmus.apps.imputation.blend import weigh
 from isthmus.apps.imputation.boosting import Boosted, grow
 
 FEWEST = 30
-"""Observed cells below which a column gets no forest, and rows below which there is no training."""
+"""Observed cells below which a column gets no trees, and rows below which there is no training."""
 
 LARGE = 1000
 """Observed cells from which on the trees of a column are judged on one fold."""
@@ -30,7 +30,7 @@ class Column:
     """What was found out about one column on cells that were hidden from the members that judged them."""
 
     weights: np.ndarray
-    """Of the linear answer, the network and the trees, (3,)."""
+    """Of the linear answer, the network and, if there are any, the trees: (2,) or (3,)."""
     error: float
     """Root mean squared error (standardised) of a number, share of wrong answers of a category."""
     plain: float
@@ -130,7 +130,8 @@ def _judge(model: Conditionals, cells: Cells, place: int, judge: np.ndarray, pol
     decided = _decided(model.coding, place, answers[honest] @ weights)
     misses = np.zeros(0)
     if isinstance(number, Number):
-        low, high = cumulative(number, predicted.chances[honest][:, model.columns(place)], truth[honest])
+        judged = judge[seen] >= 0  # by a network; trees may have judged fewer
+        low, high = cumulative(number, predicted.chances[judged][:, model.columns(place)], truth[judged])
         misses = np.sort(np.maximum(0, np.maximum(0.5 - high, low - 0.5)))
     error, plain = _errors(model.coding, place, decided, truth[honest])
     return Column(weights, error, plain, int(honest.sum()), misses, trees)
