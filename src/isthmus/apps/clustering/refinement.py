@@ -24,6 +24,7 @@ from isthmus.errors import SettingError
 from isthmus.inference import map_rows
 from isthmus.model import Model
 from isthmus.parts.reconstructions import cells_of
+from isthmus.sampling import UNFITTED
 from isthmus.scores import codes_of, score, some_rows
 from isthmus.threads import threads_for
 from isthmus.training import gather, generator, one_cycle, seed_globals
@@ -151,7 +152,7 @@ def _refuse(model: Model) -> None:
 def _conclude(ae: Any, rows: Rows, told: Tensor | None, epochs: int) -> None:
     """Bring up to date what the autoencoder says of itself."""
     model = ae.model_
-    ae.codes_ = codes_of(model, *some_rows(model, rows, told))
+    ae.codes_, ae._sampling = codes_of(model, *some_rows(model, rows, told)), UNFITTED
     known = {name: value for name, value in ae.scores_.items() if name == "code"}
     ae.scores_ = score(model, rows, ae.principal_, held_out=False, condition=told) | known
     ae.history_.events.append(
