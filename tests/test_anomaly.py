@@ -440,6 +440,16 @@ def check_any(X: pd.DataFrame) -> None:
     assert math.isfinite(detector.threshold_)
 
 
+def test_a_column_of_which_only_gaps_are_known_is_judged_by_its_gaps() -> None:
+    X = pd.DataFrame({"count": np.arange(40) % 7, "mark": ["a" if row % 8 else None for row in range(40)]})
+    detector = ist.AnomalyDetector(random_state=0).fit(X)
+    rarity = detector.judge_.cells(detector.codec_.encode(X))["rarity"]
+    of_mark = rarity[:, detector.judge_.columns.names.index("mark")]
+    is_gap = X["mark"].isna().to_numpy()
+    assert len(np.unique(of_mark[is_gap])) == len(np.unique(of_mark[~is_gap])) == 1
+    assert of_mark[is_gap][0] > of_mark[~is_gap][0], "a gap is the rarer of the two"
+
+
 CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 

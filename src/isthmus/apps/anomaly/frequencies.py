@@ -105,6 +105,7 @@ class Frequencies:
 def one_a_column(rows: Rows, columns: Columns) -> np.ndarray:
     """Return (n, columns) one number for each cell: the number itself, or which category; NaN at gaps."""
     out = np.empty((len(rows), columns.number), np.float64)
+    told = {block.column for block in columns.blocks if not block.gap}  # of the others only their gaps are
     for place, x, observed in pieces(rows):
         values = x.astype(np.float64)
         if observed is not None:
@@ -113,7 +114,7 @@ def one_a_column(rows: Rows, columns: Columns) -> np.ndarray:
             out[place] = values
             continue
         for block in columns.blocks:
-            if not block.gap:
+            if not block.gap or block.column not in told:
                 own = values[:, block.features]
                 # of a category that was never seen nothing is known: it counts as outside
                 code = np.where(own.sum(1) > 0, own.argmax(1), -1.0) if block.kind == "category" else own[:, 0]
