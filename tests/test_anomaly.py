@@ -450,6 +450,14 @@ def test_a_column_of_which_only_gaps_are_known_is_judged_by_its_gaps() -> None:
     assert of_mark[is_gap][0] > of_mark[~is_gap][0], "a gap is the rarer of the two"
 
 
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_row_alone_scores_as_among_others_to_the_last_bit(columns: int) -> None:
+    X = np.random.default_rng(0).normal(size=(60, columns))
+    detector = ist.AnomalyDetector(random_state=0).fit(X)
+    alone = np.concatenate([detector.anomaly_score(X[row : row + 1]) for row in range(len(X))])
+    np.testing.assert_array_equal(alone, detector.anomaly_score(X))
+
+
 CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 

@@ -107,8 +107,8 @@ EXPLAINED = 0.9
 """The share of the variance that latent_dim="auto" asks PCA to explain."""
 LARGEST_AUTO = 64
 CONV_BATCH, CONV_RATE = 64, 5e-3
-"""What "auto" is for networks of image convolutions: a sixth less error than 128 and 3e-3 in a tenth to a fifth more time (20,000
-images of Fashion-MNIST, 6 epochs, two seeds)."""
+"""What "auto" is for networks of image convolutions: a sixth less error than 128 and 3e-3 in a tenth to a fifth more time
+(20,000 images of Fashion-MNIST, 6 epochs, two seeds)."""
 CHANNELS_AUTO = 8
 
 

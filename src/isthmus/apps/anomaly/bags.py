@@ -63,7 +63,9 @@ def seen(bags: list[np.ndarray], n_rows: int, overlap: int = 0) -> np.ndarray:
 
 def mean_over(values: np.ndarray, counted: np.ndarray | None) -> np.ndarray:
     """Return the mean over bags of ``values`` (bags, n, ...), of those ``counted`` (bags, n) where given."""
+    total = np.zeros_like(values[0])
+    for place, said in enumerate(values):  # one after the other: numpy would sum a single number in another order
+        total += said if counted is None else said * counted[place].reshape(-1, *[1] * (said.ndim - 1))
     if counted is None:
-        return values.mean(0)
-    weight = counted.reshape(*counted.shape, *[1] * (values.ndim - 2))
-    return (values * weight).sum(0) / weight.sum(0)
+        return total / len(values)
+    return total / counted.sum(0).reshape(-1, *[1] * (total.ndim - 1))

@@ -59,8 +59,11 @@ class Column:
                 alone = np.flatnonzero((values == edge) & (own > 0))
                 if len(alone) == 1:  # the bounds are where they are for its sake: it would lie outside
                     place[alone], own[alone] = len(self.counts) - 2, 0
-        inside = self.counts[place] - own
-        return -np.log((inside + DOUBT) / (self.counts.sum() - own + DOUBT * len(self.counts)))
+        # one logarithm a bin, and not a row: those of numpy may differ in the last bit by their place in the array
+        rest, bins = self.counts.sum(), len(self.counts)
+        of_all = -np.log((self.counts + DOUBT) / (rest + DOUBT * bins))
+        of_others = -np.log((np.maximum(self.counts - 1, 0) + DOUBT) / (max(rest - 1, 0) + DOUBT * bins))
+        return np.where(own > 0, of_others[place], of_all[place])
 
 
 class Frequencies:
