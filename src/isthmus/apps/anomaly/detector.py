@@ -24,6 +24,7 @@ from isthmus.apps.anomaly.saving import restore, to_saved
 from isthmus.apps.anomaly.sections import page_of
 from isthmus.apps.anomaly.series import PointScores, by_point, learn_series, points_from
 from isthmus.apps.anomaly.streams import Drift, learn_on, measure_drift, reference_of, renewed
+from isthmus.apps.anomaly.verdicts import Verdicts
 from isthmus.apps.page import Page
 from isthmus.data import Series
 from isthmus.data.rows import Rows
@@ -32,7 +33,7 @@ from isthmus.estimator import Autoencoder
 from isthmus.inputs import check_input, learn_rows
 
 
-class AnomalyDetector(OutlierMixin, BaseEstimator):
+class AnomalyDetector(Verdicts, OutlierMixin, BaseEstimator):
     """Find rows that do not belong, say how sure that is, and say why.
 
     Without ``autoencoder`` it learns by a recipe of its own: a quarter of the rows, those an isolation forest finds oddest, is
@@ -176,22 +177,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Return (n,) how odd each row is; higher is odder."""
         rows = self._rows(X)
         return check_finite(self.judge_.score(rows))
-
-    def score_samples(self, X: Any) -> np.ndarray:
-        """Return (n,) how normal each row is: minus :meth:`anomaly_score`, scikit-learn's sign."""
-        return -self.anomaly_score(X)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return (n,) how far each row is from being flagged; negative ones are."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return (n,) -1 for rows that are flagged and 1 for all others; no row's verdict depends on its neighbours."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def p_values(self, X: Any) -> np.ndarray:
-        """Return (n,) how probable it is that a normal row is as odd as each; at least 1 / (rows of the calibration + 1)."""
-        return self.calibration_.p_values(self.anomaly_score(X))
 
     def detect(self, X: Any, fdr: float | None = None) -> np.ndarray:
         """Return (n,) which rows of this batch to flag, so that at most a share ``fdr`` of them is flagged wrongly.

@@ -32,15 +32,25 @@ CHI_MEDIAN = 2.2
 """1 / the median of a squared standard normal: what makes a median of squares a variance."""
 
 
-def members_for(size: int, n_rows: int, seeds: Sequence[int]) -> list[Autoencoder]:
-    """Return unfitted autoencoders for samples of ``size`` numbers, with codes from small to large, to fit on ``n_rows``."""
-    codes = np.clip(np.rint(np.linspace(SMALLEST, LARGEST, len(seeds)) * size), 1, min(size - 1, MOST_CODES))
+def members_for(
+    size: int,
+    n_rows: int,
+    seeds: Sequence[int],
+    shares: tuple[float, float] = (SMALLEST, LARGEST),
+    most: int = MOST_CODES,
+    shortcut: bool | str = False,
+) -> list[Autoencoder]:
+    """Return unfitted autoencoders for samples of ``size`` numbers, to fit on ``n_rows``.
+
+    Their codes go from the first to the last of ``shares`` of the numbers, up to ``most``.
+    """
+    codes = np.clip(np.rint(np.linspace(*shares, len(seeds)) * size), 1, min(size - 1, most))
     return [
         Autoencoder(
             network=MLP(hidden=(WIDTH,)),
             latent_dim=int(code),
             scale="columns",
-            shortcut=False,
+            shortcut=shortcut,
             max_epochs=-(-STEPS * BATCH // n_rows),
             batch_size=BATCH,
             early_stopping=False,

@@ -18,19 +18,16 @@ from isthmus.apps.anomaly.conditional import Conditional
 from isthmus.apps.anomaly.ensemble import prune
 from isthmus.apps.anomaly.judge import Head, Judge
 from isthmus.apps.anomaly.neighbours import BAGS, MOST, Neighbours
-from isthmus.apps.anomaly.residuals import BATCH, STEPS, Residuals
+from isthmus.apps.anomaly.residuals import BATCH, STEPS, Residuals, members_for
 from isthmus.apps.anomaly.tails import Tail
 from isthmus.apps.words import plain
 from isthmus.data.rows import Rows
 from isthmus.data.series import average
-from isthmus.estimator import Autoencoder
 from isthmus.inputs import Learned
 from isthmus.layout import Layout
 from isthmus.many import fit_many
-from isthmus.parts.networks import MLP
 
 MEMBERS = 4
-WIDTH = 64
 CODES = (0.1, 0.3)
 """The smallest and the largest code, as shares of the numbers of a window."""
 MOST_CODES = 48
@@ -60,7 +57,9 @@ def learn_series(X: Any, learned: Learned, prunes: bool, rng: np.random.Generato
 
     if size > 1:
         chosen, known = bags(MEMBERS, STEPS * BATCH // 2)
-        members = members_for(layout, len(chosen[0]), rng.integers(2**31 - 1, size=MEMBERS).tolist())
+        seeds = rng.integers(2**31 - 1, size=MEMBERS).tolist()
+        # principal components first, and a short while of what a network adds
+        members = members_for(layout.size, len(chosen[0]), seeds, CODES, MOST_CODES, shortcut="auto")
         fitted = fit_many(members, X, rows=[pool[bag] for bag in chosen], codec=learned)
         head = heads["residual"] = Residuals(fitted, columns)
         found["residual"] = head.settle(rows, kept, known)
@@ -76,27 +75,6 @@ def learn_series(X: Any, learned: Learned, prunes: bool, rng: np.random.Generato
         found[name] = head.of(rows)
     judge = Judge.settle(heads, found, kept, columns, one_suffices=True)
     return judge, judge.combine(found), stride
-
-
-def members_for(layout: Layout, n_rows: int, seeds: Sequence[int]) -> list[Autoencoder]:
-    """Return unfitted autoencoders of windows: principal components first, and a short while of what a network adds."""
-    codes = np.clip(np.rint(np.linspace(*CODES, len(seeds)) * layout.size), 1, min(layout.size - 1, MOST_CODES))
-    return [
-        Autoencoder(
-            network=MLP(hidden=(WIDTH,)),
-            latent_dim=int(code),
-            scale="columns",
-            max_epochs=-(-STEPS * BATCH // n_rows),
-            batch_size=BATCH,
-            early_stopping=False,
-            validation_fraction=0.0,
-            precision="float32",
-            device="cpu",
-            random_state=int(seed),
-            verbose=False,
-        )
-        for code, seed in zip(codes, seeds, strict=True)
-    ]
 
 
 class Stuck:

@@ -17,6 +17,7 @@ from isthmus.apps.anomaly.decisions import Cut, decide
 from isthmus.apps.anomaly.detector import AnomalyDetector
 from isthmus.apps.anomaly.pictures import Region, heat_maps, worst_box
 from isthmus.apps.anomaly.saving import to_saved
+from isthmus.apps.anomaly.verdicts import Verdicts
 from isthmus.apps.displays import picture as drawn
 from isthmus.data.containers import Images, channels_first, guess_axes
 from isthmus.errors import DataError, SettingError
@@ -37,7 +38,7 @@ class Cuts(NamedTuple):
     """(top, left) of each."""
 
 
-class TiledDetector(OutlierMixin, BaseEstimator):
+class TiledDetector(Verdicts, OutlierMixin, BaseEstimator):
     """Find pictures that do not belong, whatever their size, and where in them.
 
     Pictures are cut into overlapping tiles; an :class:`AnomalyDetector` learns what tiles look like, and a picture is as odd
@@ -84,22 +85,6 @@ class TiledDetector(OutlierMixin, BaseEstimator):
         """Return (n,) the score of each picture's worst tile."""
         check_is_fitted(self, "detector_")
         return np.array([self.detector_.anomaly_score(self._cut(each).tiles).max() for each in _pictures(X)])
-
-    def score_samples(self, X: Any) -> np.ndarray:
-        """Return (n,) minus :meth:`anomaly_score`, scikit-learn's sign."""
-        return -self.anomaly_score(X)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return (n,) how far each picture is from being flagged; negative ones are."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return (n,) -1 for pictures that are flagged and 1 for all others."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def p_values(self, X: Any) -> np.ndarray:
-        """Return (n,) how probable it is that a normal picture is as odd as each; 1 / (held out + 1) at least."""
-        return self.calibration_.p_values(self.anomaly_score(X))
 
     def explain(self, X: Any) -> list[Region]:
         """Return a heat map of each picture, stitched from those of its tiles, and its worst region."""
