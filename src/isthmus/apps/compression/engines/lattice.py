@@ -111,10 +111,10 @@ class Lattice:
         return cls(layout, shape, mean, rules)
 
 
-def run(layout: Layout, shape: tuple, mean: int, stride: int, rule_of: Callable, exchange: Exchange) -> tuple[np.ndarray, np.ndarray]:
+def run(layout: Layout, shape: tuple, mean: int, stride: int, rule_of: Callable, exchange: Exchange, into=None) -> tuple[np.ndarray, np.ndarray]:
     """Walk an array of that shape; return it (frames, *space) and the size of its residuals."""
     extent = layout.extent(shape)
-    decoded, errors = np.zeros(extent, np.int64), np.zeros(extent, np.int64)
+    decoded, errors = into or (np.zeros(extent, np.int64), np.zeros(extent, np.int64))
     for key, site in walk(layout, shape):
         if not site.size:
             continue

@@ -1,12 +1,11 @@
 """How a lattice learns: least squares on what the decoder will have seen, as few taps as pay for their bytes, and sizes by their likelihood.
 
-1. weights from X with the noise of quantisation added     2. a walk with them     3. weights from what the walk decoded
-4. a walk with these     5. sizes and laws from its residuals     6. the layout whose bytes are fewest
+1. a walk over X that finds the weights of a rule where it is first needed, from what is decoded until then (of what is not, X with
+   the noise of quantisation stands in)     2. sizes and laws from its residuals     3. the layout whose bytes are fewest
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,23 +13,24 @@ import numpy as np
 
 from isthmus.apps.compression.engines import laws
 from isthmus.apps.compression.engines.engine import nearest
-from isthmus.apps.compression.engines.lattice_plan import Layout
-from isthmus.apps.compression.engines.lattice_rules import SHIFTS, Key, Rule, View, plain, size_weights, walk
+from isthmus.apps.compression.engines.lattice_plan import Layout, Site
+from isthmus.apps.compression.engines.lattice_rules import SHIFTS, Key, Rule, View, size_weights, walk
 from isthmus.apps.compression.grid import exp2
 
 _THIN = 1 << 15
 _POINTS = 1 << 17
 """Points of a rule that are looked at: in one site, and in all."""
+_FITTED = 1 << 12
+"""Points from which sizes are weighed."""
 _TAP_BITS = 11.0
 """What a tap costs in the model, about."""
 
 
 class Moments(NamedTuple):
-    """The products of taps and target (p + 1, p + 1), over how many points, standing for how many."""
+    """The products of gaps and target, (p + 1, p + 1), over so many points."""
 
     gram: np.ndarray
     points: int
-    total: int
 
 
 def learn(X: np.ndarray, stride: int, seed: int, effort: str) -> tuple[Layout, tuple, int, dict[Key, Rule]] | None:
@@ -81,48 +81,44 @@ def fit(X: np.ndarray, stride: int, layout: Layout, seed: int) -> tuple[dict[Key
 
     frames, mean = layout.frames(X), int(np.rint(X.mean()))
     noise = np.random.default_rng(seed).integers(-(stride // 2), stride // 2 + 1, frames.shape)
-    decoded, rules = frames + noise, {}
-    for _ in range(2):
-        moments = _moments(frames, decoded, layout, X.shape, mean, stride)
-        rules = {key: rule for key, m in moments.items() if (rule := _weighed(m, stride)) is not None}
+    decoded, errors = frames + noise, np.zeros(frames.shape, np.int64)
+    sites: dict[Key, list[Site]] = {}
+    total: dict[Key, int] = {}
+    for (key, thin), (_, site) in zip(walk(layout, X.shape, _THIN), walk(layout, X.shape), strict=True):
+        sites.setdefault(key, []).append(thin)
+        total[key] = total.get(key, 0) + site.size
+    rules: dict[Key, Rule] = {}
 
-        def exchange(P: np.ndarray, scale: np.ndarray, law: int, points: tuple) -> np.ndarray:
-            return nearest(frames[points].reshape(-1) - P, stride)
+    def rule_of(key: Key, site: Site) -> Rule:
+        if key not in rules:
+            rules[key] = _weighed(_moments(frames, decoded, sites[key], mean), total[key], stride)
+        return rules[key]
 
-        decoded, errors = run(layout, X.shape, mean, stride, lambda key, site: _complete(rules.get(key), site), exchange)
-    return _sized(frames, decoded, errors, layout, X.shape, mean, stride, rules), mean
+    def exchange(P: np.ndarray, scale: np.ndarray, law: int, points: tuple) -> np.ndarray:
+        return nearest(frames[points].reshape(-1) - P, stride)
 
-
-def _complete(rule: Rule | None, site) -> Rule | None:
-    return None if rule is None else replace(rule, sizes=())
-
-
-def _moments(frames, decoded, layout, shape, mean, stride) -> dict[Key, Moments]:
-    """Return the products of taps, less the first, and target, rule by rule."""
-    found: dict[Key, Moments] = {}
-    nothing = np.zeros_like(decoded[:0])
-    for (key, site), (_, whole) in zip(walk(layout, shape, _THIN), walk(layout, shape), strict=True):
-        before = found.get(key)
-        if not site.size or (before and before.points > _POINTS):
-            if before:
-                found[key] = before._replace(total=before.total + whole.size)
-            continue
-        view = View(site, decoded, nothing, mean)
-        taps = [view.tap(j) for j in range(len(site.turn.near) + len(site.step.references) * view.around)]
-        columns = [np.zeros(site.size) if v is None else (v - view.anchor).astype(np.float64) for v in taps]
-        columns.append((frames[site.points].reshape(-1) - view.anchor).astype(np.float64))
-        B = np.stack(columns, 1)
-        gram = B.T @ B
-        if before:
-            found[key] = Moments(before.gram + gram, before.points + site.size, before.total + whole.size)
-        else:
-            found[key] = Moments(gram, site.size, whole.size)
-    return found
+    run(layout, X.shape, mean, stride, rule_of, exchange, (decoded, errors))
+    return _sized(frames, decoded, errors, sites, mean, stride, rules), mean
 
 
-def _weighed(moments: Moments, stride: int) -> Rule | None:
+def _moments(frames: np.ndarray, decoded: np.ndarray, sites: list[Site], mean: int) -> Moments:
+    """Return the products of gaps and target over some of a rule's points."""
+    gram, points = np.zeros((0, 0)), 0
+    for site in sites:
+        if site.size and points <= _POINTS:
+            view = View(site, decoded, decoded, mean)
+            gaps = [view.gap(j) for j in range(view.gaps())]
+            columns = [np.zeros(site.size) if v is None else v.astype(np.float64) for v in gaps]
+            columns.append((frames[site.points].reshape(-1) - view.anchor).astype(np.float64))
+            B = np.stack(columns, 1)
+            gram = B.T @ B + (gram if points else 0)
+            points += site.size
+    return Moments(gram, points)
+
+
+def _weighed(moments: Moments, total: int, stride: int) -> Rule:
     """Choose taps one by one as long as they pay, then as many bits of their weights as pay."""
-    gram, points, total = moments
+    gram, points = moments
     p = len(gram) - 1
     S = gram.copy()
     S[np.arange(p), np.arange(p)] += points * max(stride, 1) ** 2 * 1e-4 + 1e-9
@@ -154,8 +150,8 @@ def _counting(total: int, variance: float, stride: int) -> float:
     return total * min(1.0, 2 * np.sqrt(variance) / stride)
 
 
-def _rounded(taps, w, G, rss, points, total, stride) -> Rule | None:
-    best, fewest = None, np.inf
+def _rounded(taps, w, G, rss, points, total, stride) -> Rule:
+    best, fewest = Rule((), (), SHIFTS[0], 2, ()), np.inf
     for shift in SHIFTS:
         rounded = np.rint(w * 2.0**shift)
         if np.abs(rounded).max() >= 1 << 15:
@@ -171,46 +167,39 @@ def _rounded(taps, w, G, rss, points, total, stride) -> Rule | None:
     return best
 
 
-def _sized(frames, decoded, errors, layout, shape, mean, stride, rules) -> dict[Key, Rule]:
+def _sized(frames, decoded, errors, sites, mean, stride, rules) -> dict[Key, Rule]:
     """Add to every rule the law of its residuals and the weights of the sizes around."""
-    found: dict[Key, list] = {}
-    for key, site in walk(layout, shape, _THIN):
-        known = found.setdefault(key, [])
-        if not site.size or sum(len(r) for _, r in known) > _POINTS:
-            continue
-        view = View(site, decoded, errors, mean)
-        P = view.predict(rules.get(key) or plain(site))
-        sizes = [view.size(i, P, stride) for i in range(view.sizes())]
-        columns = np.stack([np.broadcast_to(s, site.size) for s in sizes], 1)
-        known.append((columns.astype(np.int64), frames[site.points].reshape(-1) - P))
     out = {}
-    for key, known in found.items():
-        if key in rules and known:
-            sizes = np.concatenate([s for s, _ in known])
-            residuals = np.concatenate([r for _, r in known])
-            law, q = _likeliest(sizes, residuals, stride)
-            out[key] = replace(rules[key], law=law, sizes=q)
+    for key, rule in rules.items():
+        known, points = [], 0
+        for site in sites[key]:
+            if site.size and points <= _POINTS:
+                view = View(site, decoded, errors, mean)
+                P = view.predict(rule)
+                sizes = [np.broadcast_to(view.size(i, P, stride), site.size) for i in range(view.sizes())]
+                known.append((np.stack(sizes, 1), frames[site.points].reshape(-1) - P))
+                points += site.size
+        law, q = _likeliest(np.concatenate([s for s, _ in known]), np.concatenate([r for _, r in known]), stride)
+        out[key] = replace(rule, law=law, sizes=q)
     return out
 
 
 def _likeliest(sizes: np.ndarray, residuals: np.ndarray, stride: int) -> tuple[int, tuple[int, ...]]:
-    """Weigh the sizes so that they say how large residuals will be; keep the law that then has the fewest bits."""
-    from scipy.optimize import nnls
+    """Weigh the sizes so that they say how large k will be; keep the law that then has the fewest bits."""
+    from scipy.optimize import minimize
 
-    y = np.maximum(np.abs(residuals), 0.1 * stride)
-    norms = np.linalg.norm(sizes, axis=0) / np.sqrt(len(sizes))
-    A = sizes / np.where(norms > 0, norms, 1)
-    expected = np.full(len(y), y.mean())
-    c = np.zeros(A.shape[1])
-    for _ in range(4):
-        certain = 1 / np.maximum(expected, 0.05 * stride)
-        c, _ = nnls(A * certain[:, None], y * certain)
-        expected = np.maximum(A @ c, 1e-3 * stride)
-    c = np.where(norms > 0, c / np.where(norms > 0, norms, 1), 0)
-    c[(c * norms) < 0.02 * (c * norms).sum()] = 0
-    k = nearest(residuals, stride)
-    best, fewest = (2, tuple([0] * len(c))), np.inf
-    for factor in np.arange(-4, 3) / 4:
+    k, start = nearest(residuals, stride), laws.LAWS.index("laplace")
+    norms = sizes.mean(0)
+    used = np.flatnonzero(norms > 0)
+    some = np.linspace(0, len(k) - 1, min(len(k), _FITTED)).astype(int)
+    A = sizes[np.ix_(some, used)] / norms[used] * (np.abs(residuals).mean() / stride + 0.05)
+    theta = np.full(len(used), -np.log(len(used)))
+    fitted = minimize(_bits, theta, (A, k[some], start), jac=True, method="L-BFGS-B", bounds=[(-12, 6)] * len(used), options={"maxiter": 40}).x
+    c = np.zeros(len(norms))
+    c[used] = np.exp(fitted) / norms[used] * (np.abs(residuals).mean() + 0.05 * stride)
+    c[c * norms < 0.01 * (c * norms).sum()] = 0
+    best, fewest = (start, tuple([0] * len(c))), np.inf
+    for factor in np.arange(-3, 3) / 4:
         q = _quantised(c * 2.0**factor)
         scales = laws.scale_of(sizes @ size_weights()[q], stride)
         for law in range(len(laws.LAWS)):
@@ -220,6 +209,17 @@ def _likeliest(sizes: np.ndarray, residuals: np.ndarray, stride: int) -> tuple[i
     return best
 
 
+def _bits(theta: np.ndarray, A: np.ndarray, k: np.ndarray, law: int) -> tuple[float, np.ndarray]:
+    """Return the bits of ``k`` with sizes A e^theta, between two scales in proportion, and their gradient."""
+    parts = A * np.exp(theta)
+    expected = np.maximum(parts.sum(1), 1e-9)
+    place = np.clip(4 * np.log2(expected) + laws.FINEST, 0, 120)
+    lower = np.floor(place).astype(np.int64)
+    low, high = laws.costs(k, lower, law), laws.costs(k, lower + 1, law)
+    slope = (high - low) * 4 / np.log(2) / expected
+    return float((low + (high - low) * (place - lower)).sum()), slope @ parts
+
+
 def _quantised(c: np.ndarray) -> np.ndarray:
-    q = np.rint(4 * np.log2(np.maximum(c, 1e-12))) + 25
-    return np.where(c > 0, np.clip(q, 1, 63), 0).astype(np.int64)
+    q = np.rint(4 * np.log2(np.maximum(c, 1e-12))) + 49
+    return np.clip(q, 0, 63).astype(np.int64)

@@ -195,14 +195,18 @@ class Site:
                     self.axes[axis] = self.axes[axis][every // 2 :: every]
                     keep = -(-keep // every)
 
-    def tap(self, A: np.ndarray, j: int) -> np.ndarray | None:
-        """Return the numbers (n,) at tap j of every point; None where an axis is too short to have any."""
+    def tap(self, A: np.ndarray, j: int, reference: int = -1) -> np.ndarray | None:
+        """Return the numbers (n,) at tap j of every point; None where an axis is too short to have any.
+
+        A tap of the frame itself may be asked of a reference instead.
+        """
         near = len(self.turn.near)
         if j < near:
             axes = [self._known(axis, o) for axis, o in enumerate(self.turn.near[j])]
             if any(axis is None for axis in axes):
                 return None
-            return A[np.ix_(self.frames, *axes)].reshape(-1)  # pyright: ignore[reportArgumentType]
+            frames = self.frames if reference < 0 else self.step.references[reference][self.order]
+            return A[np.ix_(frames, *axes)].reshape(-1)  # pyright: ignore[reportArgumentType]
         around = ring(len(self.space))
         reference, place = divmod(j - near, len(around))
         axes = [

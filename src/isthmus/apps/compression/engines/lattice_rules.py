@@ -22,7 +22,7 @@ LIMIT = 1 << 37
 SHIFTS = (4, 6, 8, 10, 12)
 _WEIGHT = 1 << 15
 _SIZES = 64
-"""How large a size may weigh: not at all, or 2^((q - 25) / 4)."""
+"""How large a size may weigh: not at all, or 2^((q - 49) / 4)."""
 _ABOUT = 7
 _ACROSS = 4
 """Sizes within the frame, and of every reference."""
@@ -32,8 +32,8 @@ Key = tuple[int, int, int, int, int]
 
 @cache
 def size_weights() -> np.ndarray:
-    """Return what the numbers 0 .. 63 stand for, in 256ths."""
-    return np.concatenate([[0], np.rint(256 * exp2((np.arange(1, _SIZES) - 25.0) / 4))]).astype(np.int64)
+    """Return what the numbers 0 .. 63 stand for, in ``laws.UNIT``ths."""
+    return np.concatenate([[0], np.rint(laws.UNIT * exp2((np.arange(1, _SIZES) - 49.0) / 4))]).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,43 @@ class View:
             self._taps[j] = self.site.tap(self.decoded, j)
         return self._taps[j]
 
+    def gaps(self) -> int:
+        """Return among how many gaps a rule chooses."""
+        return len(self.site.turn.near) + len(self.site.step.references) * (self.around + 1)
+
+    def gap(self, j: int) -> np.ndarray | None:
+        """Return how far a tap is from the anchor of its frame; of a reference last, how far that anchor is from ours."""
+        near = len(self.site.turn.near)
+        if j < near:
+            value = self.tap(j)
+            return None if value is None else value - self.anchor
+        reference, place = divmod(j - near, self.around + 1)
+        anchor = self._anchor(reference)
+        if anchor is None:
+            return None
+        return anchor - self.anchor if place == self.around else self.centre(reference, place) - anchor
+
+    def centre(self, reference: int, place: int = 0) -> np.ndarray:
+        """Return a reference at the place of the points, or beside it."""
+        value = self.tap(len(self.site.turn.near) + reference * self.around + place)
+        assert value is not None
+        return value
+
+    def _anchor(self, reference: int) -> np.ndarray | None:
+        """Return a reference at the place of our anchor."""
+        j = -1 - reference
+        if j not in self._taps:
+            near = bool(self.site.turn.near)
+            self._taps[j] = self.site.tap(self.decoded, 0, reference) if near else self.centre(reference)
+        return self._taps[j]
+
     def predict(self, rule: Rule) -> np.ndarray:
         """Return P (n,) int64."""
         total = np.full(self.site.size, 1 << rule.shift >> 1, np.int64)
         for j, weight in zip(rule.taps, rule.weights, strict=True):
-            value = self.tap(j)
-            if value is not None:
-                total += weight * (value - self.anchor)
+            gap = self.gap(j)
+            if gap is not None:
+                total += weight * gap
         return self.anchor + (total >> rule.shift)
 
     def scale(self, rule: Rule, P: np.ndarray, stride: int) -> np.ndarray:
@@ -98,19 +128,19 @@ class View:
             return np.abs(sum(v - P for v in values)) if values else 0
         reference, kind = divmod(i - _ABOUT, _ACROSS)
         around = len(ring(len(self.site.space)))
-        centre = near + reference * around
+        centre = near + reference * self.around
         if kind == 0:
             return self._sum([self.site.tap(self.errors, centre)])
         if kind == 1:
-            return self._sum(self.site.tap(self.errors, centre + j) for j in range(1, min(5, around)))
-        value = self.tap(centre)
-        assert value is not None
-        if kind == 2:
-            return np.abs(value - P)
+            return self._sum(self.site.tap(self.errors, centre + j) for j in range(1, min(5, self.around)))
+        value = self.centre(reference)
+        if kind == 2:  # how differently the reference goes on from its anchor
+            anchor = self._anchor(reference)
+            return 0 if anchor is None else np.abs(value - anchor - P + self.anchor)
         if reference:
-            return np.abs(value - self._values(near, near + 1)[0])
-        values = self._values(centre + 1, centre + min(5, around))
-        return np.abs(sum(v - value for v in values)) if values else 0
+            return np.abs(value - self.centre(0))
+        around = range(1, min(5, self.around))
+        return np.abs(sum(self.centre(0, j) - value for j in around)) if around else 0
 
     def _values(self, first: int, last: int) -> list[np.ndarray]:
         values = [self.tap(j) for j in range(first, last)]
@@ -144,7 +174,7 @@ def templates(layout: Layout, shape: tuple[int, ...]) -> dict[Key, tuple[int, in
         for turn in passes(len(space), layout.space_top):
             if all(start < n for start, n in zip(turn.start, space, strict=True)):
                 references = in_time + back
-                found[key_of(layout, nothing, turn)] = (len(turn.near) + references * around, _ABOUT + _ACROSS * references)
+                found[key_of(layout, nothing, turn)] = (len(turn.near) + references * (around + 1), _ABOUT + _ACROSS * references)
     return found
 
 
@@ -154,9 +184,9 @@ def plain(site: Site) -> Rule:
     distance = sum(a * a for a in near[0]) if near else 0
     count = max(sum(sum(a * a for a in o) == distance for o in near), 1)
     taps = tuple(range(count)) if near else ()
-    sizes = [20, 17, 13, 0, 17, 0, 0, *[0] * (_ACROSS * len(site.step.references))]
+    sizes = [44, 41, 37, 0, 41, 0, 0, *[0] * (_ACROSS * len(site.step.references))]
     if not near:
-        sizes[0] = 55
+        sizes[0] = 63
     return Rule(taps, tuple(round(2**6 / count) for _ in taps), 6, laws.LAWS.index("laplace"), tuple(sizes))
 
 
@@ -176,7 +206,7 @@ def put_rule(encoder: Encoder, rule: Rule, taps: int) -> None:
     _put_choice(encoder, np.isin(np.arange(taps), rule.taps))
     if rule.weights:
         weights = np.array(rule.weights, np.int64)
-        scale = int(laws.scale_of(np.array([np.abs(weights).mean() * 256], np.int64), 1)[0]) // 2
+        scale = int(laws.scale_of(np.array([np.abs(weights).mean() * laws.UNIT], np.int64), 1)[0]) // 2
         encoder.put_bits(np.array([scale]), 6)
         laws.put(encoder, weights, np.full(len(weights), 2 * scale), laws.LAWS.index("laplace"))
     sizes = np.array(rule.sizes, np.int64)

@@ -19,6 +19,7 @@ from isthmus.apps.compression.grid import exp2
 LAWS = ("gaussian", "logistic", "laplace", "student")
 FINEST = 18
 """Scales below 1: the finest is 2^-4.5, where not one k in 1,000 differs from 0."""
+UNIT = 1 << 12
 _TABLES = FINEST + 12
 _REACH = 63
 """Symbols are k + _REACH; the last one says that k is beyond."""
@@ -62,13 +63,13 @@ _CUMULATIVE = {"gaussian": _gaussian, "logistic": _logistic, "laplace": _laplace
 
 @cache
 def _thresholds() -> np.ndarray:
-    """Return where one scale goes over into the next, times 256."""
-    return np.rint(256 * exp2((np.arange(_QUARTERS) - FINEST + 0.5) / 4)).astype(np.int64)
+    """Return where one scale goes over into the next, times ``UNIT``."""
+    return np.rint(UNIT * exp2((np.arange(_QUARTERS) - FINEST + 0.5) / 4)).astype(np.int64)
 
 
 def scale_of(sizes: np.ndarray, stride: int) -> np.ndarray:
-    """Return the scales (n,) of expected sizes (n,), given in 256ths of a unit of which ``stride`` make a step of k."""
-    return np.searchsorted(_thresholds() * stride, sizes)
+    """Return the scales (n,) of expected sizes (n,), given in ``UNIT``ths of a unit of which ``stride`` make a step of k."""
+    return np.searchsorted(np.minimum(_thresholds(), (1 << 62) // stride) * stride, sizes)
 
 
 def _parted(scales: np.ndarray, law: int) -> tuple[np.ndarray, np.ndarray]:
