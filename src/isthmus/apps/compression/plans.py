@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -34,7 +34,7 @@ class Plan:
     offset: int = 0
     divisor: int = 1
     grid: Grid | None = None
-    bound: Bound = Bound()
+    bound: Bound = field(default_factory=Bound)
     categories: tuple[str, ...] = ()
     filler: int = 0
     """What X holds where there is nothing to hold."""
