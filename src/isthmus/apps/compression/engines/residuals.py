@@ -14,12 +14,10 @@ import numpy as np
 from isthmus.apps.compression import filters
 from isthmus.apps.compression.coder import Decoder, Encoder, Tables, bit_lengths, frequencies
 from isthmus.apps.compression.engines.engine import nearest
+from isthmus.apps.compression.filters import PLAIN, SYMBOLS, joined, split
 from isthmus.errors import DataError
 
 _BLOCK = 256
-_PLAIN = 32
-"""Numbers below this are symbols of their own; above, four share an octave."""
-_SYMBOLS = _PLAIN + 4 * 59
 _FEW_BLOCKS = 16
 _SAMPLE = 1 << 17
 _MOST_COLUMNS = 256
@@ -76,7 +74,7 @@ def _coded(streams: list[tuple[int, np.ndarray]]) -> bytes:
         flat = r.reshape(-1)
         middle = int(np.median(flat[: 1 << 16])) if flat.size else 0  # without a filter, numbers are not near 0
         encoder.put_integers(np.array([which, middle]))
-        symbols, widths, below = _split(flat - np.int64(middle))
+        symbols, widths, below = split(flat - np.int64(middle))
         levels = _levels(symbols)
         encoder.put_integers(np.diff(levels, prepend=0))
         used, place = np.unique(np.repeat(levels, _BLOCK)[: len(symbols)], return_inverse=True)
@@ -104,36 +102,19 @@ def _decoded(data: bytes, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
         counts = []
         for _ in used:
             length = int(decoder.get_integers(1)[0])
-            if not 0 < length <= _SYMBOLS:
+            if not 0 < length <= SYMBOLS:
                 raise DataError("the payload holds a table that cannot be")
             counts.append(np.maximum(decoder.get_integers(length), 0))
         symbols = decoder.get(_tables(counts), place) if total else np.zeros(0, np.int64)
-        widths = np.maximum((symbols - _PLAIN) // 4 + 3, 0)
-        widths[symbols < _PLAIN] = 0
+        widths = np.maximum((symbols - PLAIN) // 4 + 3, 0)
+        widths[symbols < PLAIN] = 0
         below = np.zeros(total, np.uint64)
         for width in np.unique(widths[widths > 0]):
             here = widths == width
             below[here] = decoder.get_bits(int(here.sum()), int(width))
-        r = _joined(symbols, widths, below) + np.int64(middle)
+        r = joined(symbols, widths, below) + np.int64(middle)
         streams.append(filters.undo(r.reshape(shape), which))
     return streams
-
-
-def _split(r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the symbol of every number, how many bits stand below it, and those bits."""
-    u = ((r << 1) ^ (r >> 63)).view(np.uint64)
-    widths = np.maximum(bit_lengths(u) - 3, 0)
-    small = u < _PLAIN
-    widths[small] = 0
-    top = (u >> widths.astype(np.uint64)).astype(np.int64)  # 4 .. 7, or the number itself
-    symbols = np.where(small, top, _PLAIN + 4 * (widths - 3) + top - 4)
-    return symbols, widths, u & ((np.uint64(1) << widths.astype(np.uint64)) - np.uint64(1))
-
-
-def _joined(symbols: np.ndarray, widths: np.ndarray, below: np.ndarray) -> np.ndarray:
-    top = np.where(symbols < _PLAIN, symbols, 4 + (symbols - _PLAIN) % 4).astype(np.uint64)
-    u = (top << widths.astype(np.uint64)) | below
-    return (u >> np.uint64(1)).astype(np.int64) ^ -(u & np.uint64(1)).astype(np.int64)
 
 
 def _levels(symbols: np.ndarray) -> np.ndarray:
@@ -141,7 +122,7 @@ def _levels(symbols: np.ndarray) -> np.ndarray:
     blocks = -(-len(symbols) // _BLOCK)
     if blocks <= _FEW_BLOCKS:
         return np.zeros(blocks, np.int64)
-    octaves = np.where(symbols < _PLAIN, bit_lengths(symbols.astype(np.uint64)), 6 + (symbols - _PLAIN) // 4)
+    octaves = np.where(symbols < PLAIN, bit_lengths(symbols.astype(np.uint64)), 6 + (symbols - PLAIN) // 4)
     sums = np.add.reduceat(octaves, np.arange(0, len(symbols), _BLOCK))
     counts = np.full(blocks, _BLOCK)
     counts[-1] = len(symbols) - _BLOCK * (blocks - 1)
