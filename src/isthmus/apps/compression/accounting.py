@@ -85,4 +85,9 @@ class Account:
         """Return what the report shows."""
         names = ("header", "schema", "model", "index", "payload", "escapes", "texts", "frames")
         rows = [(name, getattr(self, name)) for name in names] + [("total", self.total), ("raw", self.raw)]
-        return Section("Compression", (self.verdict(),), (Table("Bytes of the file", ("part", "bytes"), rows),), facts=self.to_dict())
+        return Section(
+            "Compression",
+            (self.verdict(),),
+            (Table("Bytes of the file", ("part", "bytes"), rows),),
+            facts=self.to_dict(),
+        )

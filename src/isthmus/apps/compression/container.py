@@ -87,7 +87,9 @@ def read_start(stream: BinaryIO) -> tuple[dict[str, Any], int]:
     head = stream.read(_START.size)
     if not head.startswith(MAGIC):
         if head[:4] == MAGIC[:4] or head[1:4] == MAGIC[1:4]:
-            raise DataError("the file was changed by a transfer in text mode, or damaged, in its first bytes; copy it as binary.")
+            raise DataError(
+                "the file was changed by a transfer in text mode, or damaged, in its first bytes; copy it as binary."
+            )
         raise DataError("this is no .isth file: it does not begin like one.")
     if len(head) < _START.size:
         raise DataError("the header is cut off; the file is damaged, copy it again.")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from isthmus.apps.compression import squeezing
-from isthmus.apps.compression.bounds import Bound
+from isthmus.apps.compression.bounds import Bound, bits_of
 from isthmus.apps.compression.grid import Grid
 from isthmus.data.containers import Images, Series, is_table
 from isthmus.errors import DataError, SettingError
@@ -114,7 +114,11 @@ class ArrayForm:
         wrong = self.bound.violations(numbers, self.grid.to_values(again, extras.negative))
         if extras.kept_at is not None:
             wrong |= extras.kept_at
-        return extras._replace(kept_at=wrong, kept=numbers[wrong].tobytes()) if wrong.any() else extras._replace(kept_at=None)
+        return (
+            extras._replace(kept_at=wrong, kept=numbers[wrong].tobytes())
+            if wrong.any()
+            else extras._replace(kept_at=None)
+        )
 
     def values(self, again: np.ndarray, extras: Extras) -> Any:
         values = self.grid.to_values(again, extras.negative)
@@ -126,13 +130,15 @@ class ArrayForm:
         return values, names
 
     def digest(self, part: Any) -> bytes:
-        digest = hashlib.blake2b(np.ascontiguousarray(part[0]).data, digest_size=8)
+        digest = hashlib.blake2b(bits_of(part[0]).data, digest_size=8)
         digest.update("\0".join(part[1]).encode("utf-8", "surrogatepass"))
         return digest.digest()
 
     def join(self, parts: list[Any]) -> Any:
         empty = np.zeros((0, *self.shape), self.grid.dtype)
-        numbers = parts[0][0] if len(parts) == 1 else np.concatenate([empty, *(part[0] for part in parts)], dtype=empty.dtype)
+        numbers = (
+            parts[0][0] if len(parts) == 1 else np.concatenate([empty, *(part[0] for part in parts)], dtype=empty.dtype)
+        )
         if np.dtype(self.dtype).kind == "c":
             numbers = np.ascontiguousarray(numbers).view(self.dtype)[..., 0]
         if self.container == "images":
@@ -277,7 +283,9 @@ def _array(data: Any) -> np.ndarray:
         values = values.detach().cpu().numpy()
     array = np.asarray(values)
     if array.dtype.kind not in "biufcmM" or array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
-        raise DataError(f"values of the type {array.dtype} cannot be compressed; convert them to numbers or to a table first.")
+        raise DataError(
+            f"values of the type {array.dtype} cannot be compressed; convert them to numbers or to a table first."
+        )
     return array
 
 

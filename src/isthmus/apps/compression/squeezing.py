@@ -121,7 +121,9 @@ def pack_mask(mask: np.ndarray | None) -> bytes:
     if len(places) > 64:
         changes = mask.copy()
         changes[1:] ^= mask[:-1]
-        ways += [bytes([tag]) + squeeze(np.packbits(bits).tobytes()) for tag, bits in ((_BITS, mask), (_CHANGES, changes))]
+        ways += [
+            bytes([tag]) + squeeze(np.packbits(bits).tobytes()) for tag, bits in ((_BITS, mask), (_CHANGES, changes))
+        ]
     return min(ways or [bytes([_BITS]) + squeeze(np.packbits(mask).tobytes())], key=len)
 
 

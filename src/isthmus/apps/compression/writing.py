@@ -9,7 +9,6 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import chain, combinations
 from typing import Any, BinaryIO
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from isthmus.apps.compression import container, squeezing
 from isthmus.apps.compression.accounting import Account
+from isthmus.apps.compression.chunks import Model, decoded
 from isthmus.apps.compression.container import Chunk, Place
 from isthmus.apps.compression.engines.engine import CLASSICAL, LEARNED, Engine, UnsuitedError
 from isthmus.apps.compression.forms import MOST_VALUES, Form
@@ -47,31 +47,15 @@ class Lot:
     bids: list[Bid] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Model:
-    """A learned engine as a file carries it."""
-
-    name: str
-    data: bytes
-
-    @property
-    def hash(self) -> str:
-        return sha256(self.data).hexdigest()
-
-    @property
-    def record(self) -> bytes:
-        """The payload of its record."""
-        name = self.name.encode("ascii")
-        return bytes([len(name)]) + name + self.data
-
-
 def chunk_rows(form: Form, chunk_values: int) -> int:
     """Return how many rows make a chunk; a row must fit into one."""
     size = max(1, int(np.prod(form.shape)))
     if not 0 < chunk_values <= MOST_VALUES:
         raise SettingError(f"chunk_values={chunk_values} must lie between 1 and {MOST_VALUES:,}; try {CHUNK_VALUES:,}.")
     if size > MOST_VALUES:
-        raise DataError(f"a row holds {size:,} values, more than a chunk may ({MOST_VALUES:,}); reshape it to more rows.")
+        raise DataError(
+            f"a row holds {size:,} values, more than a chunk may ({MOST_VALUES:,}); reshape it to more rows."
+        )
     return max(1, chunk_values // size)
 
 
@@ -86,7 +70,9 @@ def cut(form: Form, data: Any, rows: int) -> Iterator[tuple[int, Any]]:
 class Writer:
     """Collect the bids of engines for chunks in bounded memory, then write the file."""
 
-    def __init__(self, form: Form, engines: Mapping[str, Engine], embed: bool = True, first: int = 0, known: Iterable[str] = ()):
+    def __init__(
+        self, form: Form, engines: Mapping[str, Engine], embed: bool = True, first: int = 0, known: Iterable[str] = ()
+    ):
         self.form, self.engines, self.embed, self.first = form, engines, embed, first
         self.known = frozenset(known)
         """Learned engines whose model the file has already."""
@@ -174,7 +160,13 @@ class Writer:
         return account
 
     def write_chunks(
-        self, stream: BinaryIO, offset: int, identity: int, chosen: frozenset[str], places: list[Place], account: Account
+        self,
+        stream: BinaryIO,
+        offset: int,
+        identity: int,
+        chosen: frozenset[str],
+        places: list[Place],
+        account: Account,
     ) -> None:
         """Write the chunks and the index of ``places`` that are there already and those, each proved before."""
         places = list(places)
@@ -210,25 +202,5 @@ class Writer:
         raise DataError(f"no engine gave back rows {lot.first:,} to {lot.first + lot.rows:,}; nothing was written.")
 
 
-def decoded(form: Form, engine: Engine | None, rows: int, packed: bytes) -> Any:
-    """Return the values of a chunk, not yet compared with their checksum."""
-    shape = (rows, *form.shape)
-    chunk = container.unpack_chunk(packed, rows * int(np.prod(form.shape)))
-    extras = container.unpack_extras(chunk.extras, shape, form.width)
-    if chunk.engine == "":
-        again = np.zeros(shape, np.int64)
-        if again.size:
-            raise DataError("it names no engine")
-    elif engine is None:
-        raise DataError(f"its engine {chunk.engine!r} is not at hand")
-    else:
-        again = engine.decode(chunk.payload, rows, form.stride)
-    if again.shape != shape or again.dtype != np.int64:
-        raise DataError(f"the engine {chunk.engine!r} gave {again.shape} {again.dtype}")
-    return form.values(again, extras)
-
-
 def _allowed(bid: Bid, chosen: frozenset[str]) -> bool:
     return bid.engine in chosen or bid.engine in CLASSICAL or bid.engine == ""
-
-

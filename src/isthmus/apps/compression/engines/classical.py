@@ -84,7 +84,9 @@ def _ways(k: np.ndarray, effort: str) -> list[Way]:
     costs = {which: filters.cost(filters.apply(few, which)) for which in suited}
     best = sorted(suited[1:], key=lambda which: costs[which])[: None if effort == "thorough" else _TRIED]
     arrangements = [_ROWS, _PLANES]
-    ways = [Way(which, arrangement, codec) for which, arrangement, codec in product([0, *best], arrangements, (_ZSTD, _XZ))]
+    ways = [
+        Way(which, arrangement, codec) for which, arrangement, codec in product([0, *best], arrangements, (_ZSTD, _XZ))
+    ]
     if 1 < columns <= _MOST_COLUMNS:
         ways += [Way(0, _COLUMNS, _ZSTD), Way(0, _COLUMNS, _XZ)]
     ways = [way for way in ways if way.codec == _ZSTD] if effort == "quick" else ways
