@@ -1,0 +1,102 @@
+"""Binary decisions of many rows at once, by what was seen in several contexts: counts, what such counts came to, and a mixture of both.
+
+slots (c, n) --counts--> log-odds, states --what followed such states--> log-odds; weighted sum (2 c, n) --> p, table of one bit
+
+Counts are adaptive, so contexts cost no bytes; they are brought up to date when all rows of a step are known (Mahoney 2005 for the
+mixture in the logistic domain, and for the states). Whole numbers throughout: log-odds in 256ths, p of 2^16, weights of 2^16.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from isthmus.apps.compression.grid import exp2
+
+BITS = 16
+_MOST = 1023
+_QUARTERS = 8
+"""Log-odds beyond this say no more."""
+_BOUND = _QUARTERS * 256
+_LEVELS = 12
+_SLOTS = 22
+_RATE = 12
+
+
+@cache
+def _log_odds() -> np.ndarray:
+    """Return 256 ln(i + 0.4), i = 0 .. _MOST + 1: integers found by comparing powers, the same everywhere."""
+    ladder = exp2(np.arange(-4 * 256, 12 * 256) / 256 * 1.4426950408889634)
+    return np.searchsorted(ladder, np.arange(_MOST + 1) + 0.4) - 4 * 256
+
+
+@cache
+def _squash() -> np.ndarray:
+    """Return p of 2^16 for log-odds -12 .. 12 in 256ths."""
+    z = np.arange(-12 * 256, 12 * 256 + 1) / 256
+    return np.clip(np.rint(65536 / (1 + exp2(-z * 1.4426950408889634))), 3, 65533).astype(np.int64)
+
+
+@cache
+def _level() -> np.ndarray:
+    """Return which of _LEVELS a count belongs to."""
+    return np.searchsorted([1, 2, 3, 4, 6, 9, 14, 24, 48, 120, 400], np.arange(_MOST + 1), side="right")
+
+
+class Mixer:
+    """The decisions of one column: their counts, states and weights.
+
+    ``contexts``: how many there are; ``sets``: how many sets of weights.
+    """
+
+    def __init__(self, contexts: int, sets: int, slots: int) -> None:
+        self.contexts = contexts
+        self.slots = slots
+        self.counts = np.zeros((2, contexts << slots), np.int32)
+        self.states = np.zeros((2, contexts * _LEVELS * _LEVELS), np.int32)
+        self.weights = np.full((sets, 2 * contexts), (1 << 16) * 2 // (3 * contexts), np.int64)
+        self.base = (np.arange(contexts) << slots)[:, None]
+
+    def probabilities(self, slots: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """Return p(1) of 2^16 for decisions (n,), by their slots (contexts, n) and sets of weights (n,)."""
+        self.place = (slots & ((1 << self.slots) - 1)) + self.base
+        zeros, ones = self.counts[0][self.place], self.counts[1][self.place]
+        table = _log_odds()
+        direct = table[ones] - table[zeros]
+        level = _level()
+        self.state = (level[zeros] * _LEVELS + level[ones]) + (np.arange(self.contexts) * _LEVELS**2)[:, None]
+        indirect = table[self.states[1][self.state]] - table[self.states[0][self.state]]
+        self.inputs = np.clip(np.concatenate([direct, indirect]), -_BOUND, _BOUND)  # (2 contexts, n)
+        self.which = which
+        mixed = np.einsum("cn,nc->n", self.inputs, self.weights[which]) >> 16
+        self.p = _squash()[np.clip(mixed, -12 * 256, 12 * 256) + 12 * 256]
+        return self.p
+
+    def learn(self, bits: np.ndarray) -> None:
+        """Take in what the decisions came to."""
+        for counts, place in ((self.counts, self.place), (self.states, self.state)):
+            one = bits.astype(bool)
+            np.add.at(counts[1], place[:, one].reshape(-1), 1)
+            np.add.at(counts[0], place[:, ~one].reshape(-1), 1)
+            touched = place.reshape(-1)
+            full = np.unique(touched[counts[0][touched] + counts[1][touched] > _MOST])
+            while len(full):
+                counts[:, full] >>= 1
+                full = full[counts[0][full] + counts[1][full] > _MOST]
+        error = (bits << 16) - self.p
+        for chosen in np.unique(self.which).tolist():
+            rows = self.which == chosen
+            gradient = self.inputs[:, rows] @ error[rows]  # Q24
+            count = int(rows.sum())
+            self.weights[chosen] += (gradient >> _RATE) // max(int(count**0.5), 1)
+            np.clip(self.weights[chosen], -(1 << 19), 1 << 19, out=self.weights[chosen])
+
+
+def hashed(*parts: np.ndarray | int) -> np.ndarray:
+    """Return one number (n,) for several, spread over 64 bits."""
+    total = np.uint64(0x9E3779B97F4A7C15)
+    for part in parts:
+        total = (total ^ np.asarray(part).astype(np.int64).view(np.uint64)) * np.uint64(0xBF58476D1CE4E5B9)
+        total = total ^ (total >> np.uint64(29))
+    return total
