@@ -66,4 +66,8 @@ def near_a_million(rows: int = 3000) -> np.ndarray:
 
 def same_bits(a: Any, b: Any) -> bool:
     """Say whether two arrays agree in dtype, shape and every bit."""
-    return a.dtype == b.dtype and a.shape == b.shape and np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+    return (
+        a.dtype == b.dtype
+        and a.shape == b.shape
+        and np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+    )

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from compression_data import Liar, Middle, near_a_million, register, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.base import clone
 
 import isthmus as ist
+from compression_data import Liar, Middle, near_a_million, register, same_bits
 from isthmus.apps.compression.archive import Archive, decompress, stream
 from isthmus.apps.compression.bounds import Bound
 from isthmus.apps.compression.compressor import Compressor
@@ -111,7 +111,9 @@ def test_rows_are_appended_and_written_piece_by_piece(tmp_path: Path) -> None:
 
 def test_tables_pictures_and_series_come_back_as_what_they_were() -> None:
     rng = np.random.default_rng(0)
-    table = pa.table({"n": rng.integers(0, 9, 100), "s": rng.choice(["a", "b"], 100), "t": [f"{i}" * (i % 3) for i in range(100)]})
+    table = pa.table(
+        {"n": rng.integers(0, 9, 100), "s": rng.choice(["a", "b"], 100), "t": [f"{i}" * (i % 3) for i in range(100)]}
+    )
     data = classical(chunk_values=60).compress(table)
     assert decompress(data).equals(table)
     with Archive(data) as archive:
