@@ -145,7 +145,7 @@ class ArrayForm:
             return Images(numbers, [name for part in parts for name in part[1]])
         if self.container == "series":
             return Series(numbers, *self.window)
-        return numbers[0] if self.container == "scalar" and len(numbers) == 1 else numbers
+        return numbers.reshape(()) if self.container == "scalar" and len(numbers) == 1 else numbers
 
     def to_json(self) -> dict[str, Any]:
         return {
