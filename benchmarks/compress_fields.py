@@ -89,4 +89,8 @@ if __name__ == "__main__":
         for rel in (1e-2, 1e-3):
             sizes = [peers(x, rel * float(np.ptp(x))) for x in load(name)]
             print(name, rel, sum(x.nbytes for x in load(name)), [s for s in sizes])
-            print("   best", {k: sum(s[k] for s in sizes) for k in sizes[0] if all(k in s for s in sizes)}, sum(min(s.values()) for s in sizes))
+            print(
+                "   best",
+                {k: sum(s[k] for s in sizes) for k in sizes[0] if all(k in s for s in sizes)},
+                sum(min(s.values()) for s in sizes),
+            )

@@ -28,6 +28,8 @@ _SLOTS = 18
 _BINS = 64
 _MANTISSA = 3
 """Leading bits of a mantissa that are modelled; the others are written as they are."""
+_DEPTH = 12
+"""Likewise the leading bits of a rank."""
 _SHIFT = 16
 _PARENTS = 4
 
@@ -139,11 +141,18 @@ def _column(decoder: Decoder, j: int, most: int) -> Column:
     others = decoder.get_integers(parents + causes)
     weighed = decoder.get_integers(weights)
     ordered = not levels or (levels == size and (np.diff(values) > 0).all())
-    if not ordered or ((others < 0) | (others >= j)).any() or (tree and size > 1 << 20) or (np.abs(weighed) > 1 << 40).any():
+    if not ordered or ((others < 0) | (others >= j)).any() or (np.abs(weighed) > 1 << 40).any():
         raise DataError("the model of the columns describes a column that none can be; the file is damaged.")
     others = others.tolist()
     return Column(
-        least, size, tuple(values.tolist()), bool(tree), tuple(others[:parents]), tuple(others[parents:]), tuple(weighed.tolist()), intercept
+        least,
+        size,
+        tuple(values.tolist()),
+        bool(tree),
+        tuple(others[:parents]),
+        tuple(others[parents:]),
+        tuple(weighed.tolist()),
+        intercept,
     )
 
 
@@ -176,7 +185,7 @@ class Walk:
             return
         own = self.known[self.j]
         for step in range(self.steps):
-            rows = np.arange(step, self.rows, self.steps) if False else np.arange(self.lanes) * self.steps + step
+            rows = np.arange(self.lanes) * self.steps + step
             rows = rows[rows < self.rows]
             if not len(rows):
                 continue
@@ -244,11 +253,16 @@ class Walk:
 
     def _tree(self, coder, contexts, told, n: int) -> np.ndarray:
         node = np.ones(n, np.int64)
-        for depth in range(self.depth - 1, -1, -1):
+        low = max(self.depth - _DEPTH, 0)
+        for depth in range(self.depth - 1, low - 1, -1):
             which = np.full(n, min(depth, 23))
             bits = self._decide(coder, contexts, node, which, None if told is None else (told >> depth) & 1)
             node = 2 * node + bits
-        return node - (1 << self.depth)
+        high = (node - (1 << (self.depth - low))) << low
+        if told is None:
+            return high + coder.get_bits(n, low).astype(np.int64)
+        coder.put_bits(told & ((1 << low) - 1), low)
+        return told
 
     def _residual(self, coder, contexts, told, n: int) -> np.ndarray:
         size = None if told is None else np.abs(told)

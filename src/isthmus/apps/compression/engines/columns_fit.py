@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from isthmus.apps.compression.engines.columns import _PARENTS, _SHIFT, Column
@@ -25,10 +27,10 @@ def learn(X: np.ndarray, seed: int) -> list[Column]:
         u = column.ranks(x)
         if column.size > 1:
             parents = _parents(_quantiles(u[some]), [b[some] for b in binned])
-            fields = {"parents": parents}
+            fields: dict[str, Any] = {"parents": parents}
             if column.size > 12:
                 fields |= _linear(u, ranks)
-            tree = column.size <= _FEW or (len(levels) <= 1 << 12 and not _narrow(u, ranks, fields, column))
+            tree = column.size <= _FEW or not _narrow(u, ranks, fields, column)
             column = Column(column.least, column.size, column.levels, tree, **fields)
         columns.append(column)
         ranks.append(u)

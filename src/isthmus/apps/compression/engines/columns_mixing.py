@@ -20,8 +20,7 @@ _QUARTERS = 8
 """Log-odds beyond this say no more."""
 _BOUND = _QUARTERS * 256
 _LEVELS = 12
-_SLOTS = 22
-_RATE = 12
+_RATE = 14
 
 
 @cache
@@ -99,4 +98,4 @@ def hashed(*parts: np.ndarray | int) -> np.ndarray:
     for part in parts:
         total = (total ^ np.asarray(part).astype(np.int64).view(np.uint64)) * np.uint64(0xBF58476D1CE4E5B9)
         total = total ^ (total >> np.uint64(29))
-    return total
+    return np.asarray(total)

@@ -19,7 +19,17 @@ from isthmus.apps.compression.coder import Decoder, Encoder
 from isthmus.apps.compression.engines import laws
 from isthmus.apps.compression.engines.engine import UnsuitedError, nearest
 from isthmus.apps.compression.engines.lattice_plan import Layout
-from isthmus.apps.compression.engines.lattice_rules import LIMIT, Key, Rule, View, get_rule, plain, put_rule, templates, walk
+from isthmus.apps.compression.engines.lattice_rules import (
+    LIMIT,
+    Key,
+    Rule,
+    View,
+    get_rule,
+    plain,
+    put_rule,
+    templates,
+    walk,
+)
 from isthmus.errors import DataError
 
 _REACH = 1 << 36
@@ -111,7 +121,9 @@ class Lattice:
         return cls(layout, shape, mean, rules)
 
 
-def run(layout: Layout, shape: tuple, mean: int, stride: int, rule_of: Callable, exchange: Exchange, into=None) -> tuple[np.ndarray, np.ndarray]:
+def run(
+    layout: Layout, shape: tuple, mean: int, stride: int, rule_of: Callable, exchange: Exchange, into=None
+) -> tuple[np.ndarray, np.ndarray]:
     """Walk an array of that shape; return it (frames, *space) and the size of its residuals."""
     extent = layout.extent(shape)
     decoded, errors = into or (np.zeros(extent, np.int64), np.zeros(extent, np.int64))

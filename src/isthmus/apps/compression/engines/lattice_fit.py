@@ -15,11 +15,12 @@ from isthmus.apps.compression.engines import laws
 from isthmus.apps.compression.engines.engine import nearest
 from isthmus.apps.compression.engines.lattice_plan import Layout, Site
 from isthmus.apps.compression.engines.lattice_rules import SHIFTS, Key, Rule, View, size_weights, walk
-from isthmus.apps.compression.grid import exp2
 
 _THIN = 1 << 15
 _POINTS = 1 << 17
 """Points of a rule that are looked at: in one site, and in all."""
+_LEARNED = 1 << 22
+"""Values that are learned from: the first rows."""
 _FITTED = 1 << 12
 """Points from which sizes are weighed."""
 _TAP_BITS = 11.0
@@ -38,6 +39,7 @@ def learn(X: np.ndarray, stride: int, seed: int, effort: str) -> tuple[Layout, t
     from isthmus.apps.compression.engines.lattice import Lattice
 
     best, fewest = None, None
+    X = X[: max(_LEARNED // max(X[0].size, 1), 16)]
     for layout in layouts(X.shape, effort):
         rules, mean = fit(X, stride, layout, seed)
         lattice = Lattice(layout, X.shape, mean, rules)
@@ -194,7 +196,15 @@ def _likeliest(sizes: np.ndarray, residuals: np.ndarray, stride: int) -> tuple[i
     some = np.linspace(0, len(k) - 1, min(len(k), _FITTED)).astype(int)
     A = sizes[np.ix_(some, used)] / norms[used] * (np.abs(residuals).mean() / stride + 0.05)
     theta = np.full(len(used), -np.log(len(used)))
-    fitted = minimize(_bits, theta, (A, k[some], start), jac=True, method="L-BFGS-B", bounds=[(-12, 6)] * len(used), options={"maxiter": 40}).x
+    fitted = minimize(
+        _bits,
+        theta,
+        (A, k[some], start),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-12, 6)] * len(used),
+        options={"maxiter": 40},
+    ).x
     c = np.zeros(len(norms))
     c[used] = np.exp(fitted) / norms[used] * (np.abs(residuals).mean() + 0.05 * stride)
     c[c * norms < 0.01 * (c * norms).sum()] = 0

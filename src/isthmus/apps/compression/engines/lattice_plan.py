@@ -202,15 +202,17 @@ class Site:
         """
         near = len(self.turn.near)
         if j < near:
-            axes = [self._known(axis, o) for axis, o in enumerate(self.turn.near[j])]
-            if any(axis is None for axis in axes):
+            known = [self._known(axis, o) for axis, o in enumerate(self.turn.near[j])]
+            axes = [i for i in known if i is not None]
+            if len(axes) < len(known):
                 return None
             frames = self.frames if reference < 0 else self.step.references[reference][self.order]
-            return A[np.ix_(frames, *axes)].reshape(-1)  # pyright: ignore[reportArgumentType]
+            return A[np.ix_(frames, *axes)].reshape(-1)
         around = ring(len(self.space))
         reference, place = divmod(j - near, len(around))
         axes = [
-            np.clip(i + o * self.turn.half, 0, n - 1) for i, o, n in zip(self.axes, around[place], self.space, strict=True)
+            np.clip(i + o * self.turn.half, 0, n - 1)
+            for i, o, n in zip(self.axes, around[place], self.space, strict=True)
         ]
         return A[np.ix_(self.step.references[reference][self.order], *axes)].reshape(-1)
 

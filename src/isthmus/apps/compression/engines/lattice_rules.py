@@ -5,7 +5,7 @@ taps --weights--> P        residuals, gaps and differences around --sizes--> sca
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -147,8 +147,11 @@ class View:
         return [value for value in values if value is not None]
 
     @staticmethod
-    def _sum(arrays) -> np.ndarray | int:
-        return sum((a for a in arrays if a is not None), start=np.int64(0))
+    def _sum(arrays: Iterable[np.ndarray | None]) -> np.ndarray | int:
+        total: np.ndarray | int = 0
+        for a in arrays:
+            total = total if a is None else total + a
+        return total
 
 
 def key_of(layout: Layout, step: Step, turn: Pass) -> Key:
@@ -170,11 +173,19 @@ def templates(layout: Layout, shape: tuple[int, ...]) -> dict[Key, tuple[int, in
     space = layout.extent(shape)[1:]
     around, found = len(ring(len(space))), {}
     for time, _, channel, in_time, back in levels(layout, shape):
-        nothing = Step(np.zeros(0, int), [np.zeros(0, int)] * (in_time + back), min(time, layout.time_pool), min(channel, layout.channel_pool))
+        nothing = Step(
+            np.zeros(0, int),
+            [np.zeros(0, int)] * (in_time + back),
+            min(time, layout.time_pool),
+            min(channel, layout.channel_pool),
+        )
         for turn in passes(len(space), layout.space_top):
             if all(start < n for start, n in zip(turn.start, space, strict=True)):
                 references = in_time + back
-                found[key_of(layout, nothing, turn)] = (len(turn.near) + references * (around + 1), _ABOUT + _ACROSS * references)
+                found[key_of(layout, nothing, turn)] = (
+                    len(turn.near) + references * (around + 1),
+                    _ABOUT + _ACROSS * references,
+                )
     return found
 
 

@@ -2,9 +2,9 @@
 
 scales (n,) --> table, width        k = high 2^width + low: the high part by a table, the low bits as they are
 
-A scale is the expected |k|, in quarters of octaves: scale i is 2^((i - FINEST) / 4). Tables cover scales below 8; beyond, low bits
-are as good as uniform and are written as they are. Everything here is sums, products, quotients and square roots, which IEEE 754
-rounds alike everywhere, and then whole numbers: every machine makes the same tables.
+A scale is the expected |k|, in quarters of octaves: scale i is 2^((i - FINEST) / 4). Tables cover scales below 8; beyond,
+low bits are as good as uniform and are written as they are. Everything here is sums, products, quotients and square roots,
+which IEEE 754 rounds alike everywhere, and then whole numbers: every machine makes the same tables.
 """
 
 from __future__ import annotations
