@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import zlib
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from isthmus.apps.compression.archive import Archive
 from isthmus.apps.compression.coder import Decoder, Encoder
 from isthmus.apps.compression.engines.engine import LEARNED, UnsuitedError, nearest
 from isthmus.errors import DataError
+
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 class Middle:
@@ -71,3 +77,14 @@ def same_bits(a: Any, b: Any) -> bool:
         and a.shape == b.shape
         and np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
     )
+
+
+def digest(file: Path) -> str:
+    """Return what a file decodes to, whole and row block by row block, as a number."""
+    with Archive(file) as archive:
+        data = archive.read()
+        pieces = [archive[at : at + 7] for at in range(0, len(archive), 7)]
+    if isinstance(data, np.ndarray):
+        assert b"".join(piece.tobytes() for piece in pieces) == data.tobytes()
+        return f"{data.dtype.str} {data.shape} {zlib.crc32(data.tobytes()):08x}"
+    return f"{data.schema.names} {zlib.crc32(repr(data.to_pydict()).encode()):08x}"

@@ -200,7 +200,7 @@ def _bound(flag: str, given: _Bounds) -> float | dict[str, float] | None:
         raise SettingError(f"{flag} {given[0]!r} is no number, nor COLUMN=NUMBER.") from error
     if ("" in numbers and len(numbers) > 1) or len(numbers) < len(given):
         raise SettingError(f"{flag} is given for all columns and for some, or twice; give it once for each.")
-    return numbers[""] if "" in numbers else numbers
+    return numbers.get("", numbers)
 
 
 def _rows(text: str | None, total: int) -> tuple[int, int]:

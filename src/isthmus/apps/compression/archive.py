@@ -55,11 +55,11 @@ class Archive:
         self._stream.seek(0)
         self.header, self._identity = container.read_start(self._stream)
         preamble = Preamble(self.header, models)
-        while (offset := self._stream.tell()) < self.size:
-            head = container.read_head(self._stream, self._identity, self.size - offset, "the first record")
-            if head.kind in (b"CHNK", b"INDX"):
-                break
+        for named in preamble.expected:
+            left = self.size - self._stream.tell()
+            head = container.read_head(self._stream, self._identity, left, named)
             preamble.take(head, container.read_payload(self._stream, head))
+        offset = self._stream.tell()
         self._first, self._preamble = offset, preamble
         self.form = preamble.form()
         self.index_problem: str | None = None

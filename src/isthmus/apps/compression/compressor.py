@@ -146,7 +146,7 @@ class Compressor(BaseEstimator):
             return archive.read()
 
     def compare(self, X: Any) -> Comparison:
-        """Show what other codecs, whichever are installed, make of ``X`` under the same bound (`pip install "isthmus[compare]"`)."""
+        """Show what other codecs make of ``X`` under the same bound: whichever are installed (extra "compare")."""
         bound = self._bound()
         return compare(X, bound if isinstance(bound, Bound) else Bound(), len(self._bytes(X)))
 

@@ -49,7 +49,8 @@ class Comparison:
         if self.best is None:
             return "No other codec is installed for such data."
         if self.best.bytes < self.ours:
-            return f"Use {self.best.name}: {self.best.bytes:,} bytes, {self.ours / self.best.bytes:.2f} times smaller than this file."
+            times = self.ours / self.best.bytes
+            return f"Use {self.best.name}: {self.best.bytes:,} bytes, {times:.2f} times smaller than this file."
         return f"This file is {self.best.bytes / self.ours:.2f} times smaller than the best other, {self.best.name}."
 
     def to_dict(self) -> dict[str, Any]:

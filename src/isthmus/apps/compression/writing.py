@@ -24,7 +24,7 @@ from isthmus.errors import DataError, DataWarning, SettingError
 
 CHUNK_VALUES = 1 << 22
 """The most values of a chunk, by default: 4 MB of pixels, 16 MB of float32."""
-_IN_MEMORY = 1 << 26
+_IN_MEMORY = 1 << 22
 
 
 @dataclass(frozen=True)
