@@ -9,7 +9,6 @@ could choose as well as least squares, and scales that say where the residuals w
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from typing import ClassVar, Self
 
@@ -20,15 +19,13 @@ from isthmus.apps.compression.engines import laws
 from isthmus.apps.compression.engines.engine import UnsuitedError, nearest
 from isthmus.apps.compression.engines.lattice_plan import Layout
 from isthmus.apps.compression.engines.lattice_rules import (
-    LIMIT,
+    Exchange,
     Key,
     Rule,
-    View,
     get_rule,
-    plain,
     put_rule,
+    run,
     templates,
-    walk,
 )
 from isthmus.errors import DataError
 
@@ -37,7 +34,8 @@ _STRIDE = 1 << 20
 _ROWS = ("time", "space", "channel")
 _MOST = 1 << 40
 
-Exchange = Callable[[np.ndarray, np.ndarray, int, tuple], np.ndarray]
+_LEARNED = 1 << 22
+"""Values that are learned from: the first rows."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,9 @@ class Lattice:
 
         if X.size < 256 or not 0 < stride < _STRIDE or np.abs(X).max() >= _REACH:
             return None
-        best = learn(X, stride, seed, effort)
-        return None if best is None else cls(*best)
+        X = X[: max(_LEARNED // max(X[0].size, 1), 16)]
+        found = [cls(layout, X.shape, mean, rules) for layout, rules, mean in learn(X, stride, seed, effort)]
+        return min(found, key=lambda one: len(one.to_bytes()) + len(one.encode(X, stride)[0]))
 
     def encode(self, X: np.ndarray, stride: int) -> tuple[bytes, np.ndarray]:
         """Return the payload and X'."""
@@ -119,23 +118,3 @@ class Lattice:
             if decoder.get_bits(1, 1)[0]:
                 rules[key] = get_rule(decoder, taps, sizes)
         return cls(layout, shape, mean, rules)
-
-
-def run(
-    layout: Layout, shape: tuple, mean: int, stride: int, rule_of: Callable, exchange: Exchange, into=None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Walk an array of that shape; return it (frames, *space) and the size of its residuals."""
-    extent = layout.extent(shape)
-    decoded, errors = into or (np.zeros(extent, np.int64), np.zeros(extent, np.int64))
-    for key, site in walk(layout, shape):
-        if not site.size:
-            continue
-        view = View(site, decoded, errors, mean)
-        rule = rule_of(key, site) or plain(site)
-        P = view.predict(rule)
-        k = exchange(P, view.scale(rule, P, stride), rule.law, site.points)
-        box = (len(site.frames), *map(len, site.axes))
-        decoded[site.points] = np.clip(P + k * stride, -LIMIT, LIMIT).reshape(box)
-        if site.turn.near or site.step.references:
-            errors[site.points] = np.clip(np.abs(k) * stride, 0, LIMIT).reshape(box)
-    return decoded, errors

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,13 +15,11 @@ import numpy as np
 from isthmus.apps.compression.engines import laws
 from isthmus.apps.compression.engines.engine import nearest
 from isthmus.apps.compression.engines.lattice_plan import Layout, Site
-from isthmus.apps.compression.engines.lattice_rules import SHIFTS, Key, Rule, View, size_weights, walk
+from isthmus.apps.compression.engines.lattice_rules import SHIFTS, Key, Rule, View, run, size_weights, walk
 
 _THIN = 1 << 15
 _POINTS = 1 << 17
 """Points of a rule that are looked at: in one site, and in all."""
-_LEARNED = 1 << 22
-"""Values that are learned from: the first rows."""
 _FITTED = 1 << 12
 """Points from which sizes are weighed."""
 _TAP_BITS = 11.0
@@ -34,19 +33,10 @@ class Moments(NamedTuple):
     points: int
 
 
-def learn(X: np.ndarray, stride: int, seed: int, effort: str) -> tuple[Layout, tuple, int, dict[Key, Rule]] | None:
-    """Return layout, shape, mean and rules of the lattice with the fewest bytes."""
-    from isthmus.apps.compression.engines.lattice import Lattice
-
-    best, fewest = None, None
-    X = X[: max(_LEARNED // max(X[0].size, 1), 16)]
+def learn(X: np.ndarray, stride: int, seed: int, effort: str) -> Iterator[tuple[Layout, dict[Key, Rule], int]]:
+    """Yield layouts with their rules and the mean; which is best, their bytes say."""
     for layout in layouts(X.shape, effort):
-        rules, mean = fit(X, stride, layout, seed)
-        lattice = Lattice(layout, X.shape, mean, rules)
-        size = len(lattice.to_bytes()) + len(lattice.encode(X, stride)[0])
-        if fewest is None or size < fewest:
-            best, fewest = (layout, X.shape, mean, rules), size
-    return best
+        yield layout, *fit(X, stride, layout, seed)
 
 
 def layouts(shape: tuple[int, ...], effort: str) -> list[Layout]:
@@ -79,8 +69,6 @@ def layouts(shape: tuple[int, ...], effort: str) -> list[Layout]:
 
 def fit(X: np.ndarray, stride: int, layout: Layout, seed: int) -> tuple[dict[Key, Rule], int]:
     """Return the rules of a layout, and the mean."""
-    from isthmus.apps.compression.engines.lattice import run
-
     frames, mean = layout.frames(X), int(np.rint(X.mean()))
     noise = np.random.default_rng(seed).integers(-(stride // 2), stride // 2 + 1, frames.shape)
     decoded, errors = frames + noise, np.zeros(frames.shape, np.int64)

@@ -5,7 +5,7 @@ taps --weights--> P        residuals, gaps and differences around --sizes--> sca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -199,6 +199,32 @@ def plain(site: Site) -> Rule:
     if not near:
         sizes[0] = 63
     return Rule(taps, tuple(round(2**6 / count) for _ in taps), 6, laws.LAWS.index("laplace"), tuple(sizes))
+
+
+Exchange = Callable[[np.ndarray, np.ndarray, int, tuple], np.ndarray]
+
+
+def run(
+    layout: Layout, shape: tuple, mean: int, stride: int, rule_of: Callable, exchange: Exchange, into=None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Walk an array of that shape; return it (frames, *space) and the size of its residuals.
+
+    ``exchange`` is told P, the scales, the law and the points of a site, and says k.
+    """
+    extent = layout.extent(shape)
+    decoded, errors = into or (np.zeros(extent, np.int64), np.zeros(extent, np.int64))
+    for key, site in walk(layout, shape):
+        if not site.size:
+            continue
+        view = View(site, decoded, errors, mean)
+        rule = rule_of(key, site) or plain(site)
+        P = view.predict(rule)
+        k = exchange(P, view.scale(rule, P, stride), rule.law, site.points)
+        box = (len(site.frames), *map(len, site.axes))
+        decoded[site.points] = np.clip(P + k * stride, -LIMIT, LIMIT).reshape(box)
+        if site.turn.near or site.step.references:
+            errors[site.points] = np.clip(np.abs(k) * stride, 0, LIMIT).reshape(box)
+    return decoded, errors
 
 
 _SHARES = np.arange(1, 32)[:, None] * np.array([[-1, 1]]) + np.array([[32, 0]])
