@@ -1,4 +1,4 @@
-"""Tables without loss: column after column, every value given earlier columns of its row and of the rows around, decision by decision.
+"""Tables without loss: column after column, every value given columns of its row and of the rows around, decision by decision.
 
 What is learned is small: the order of the columns, which of them a column looks at, and the weights of its linear predictions.
 The statistics themselves are gathered by the decoder as it goes (`columns_mixing`, `columns_guess`), and cost no bytes.
@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from isthmus.apps.compression.coder import Decoder, Encoder
-from isthmus.apps.compression.engines.columns_plan import NUMBERS, PARENTS, PREDICTORS, Column, Predictor
+from isthmus.apps.compression.engines.columns_plan import NUMBERS, OTHERS, PARENTS, PREDICTORS, Column, Predictor
 from isthmus.apps.compression.engines.columns_walk import Walk
 from isthmus.apps.compression.engines.engine import UnsuitedError
 from isthmus.errors import DataError
@@ -80,8 +80,8 @@ class Columns:
 def _put(encoder: Encoder, c: Column, j: int) -> None:
     encoder.put_integers(np.array([c.place - j, c.least, c.size, len(c.levels)]))
     encoder.put_integers(np.diff(c.levels, prepend=c.least))
-    encoder.put_bits(np.array([c.mode, len(c.parents), len(c.predictors)]), 3)
-    for a, lag in c.parents:
+    encoder.put_bits(np.array([c.mode, len(c.parents), len(c.others), len(c.predictors)]), 3)
+    for a, lag in (*c.parents, *c.others):
         encoder.put_bits(np.array([a]), j.bit_length())
         encoder.put_bits(np.array([lag + 1]), 2)
     for p in c.predictors:
@@ -98,15 +98,17 @@ def _get(decoder: Decoder, j: int, most: int) -> Column:
     if not (0 <= levels <= most and 0 < size <= 2 * REACH and abs(least) <= REACH and (not levels or levels == size)):
         raise DataError("the model of the columns describes a column that none can be; the file is damaged.")
     values = np.cumsum(decoder.get_integers(levels)) + (least if levels else 0)
-    mode, parents, predictors = decoder.get_bits(3, 3).tolist()
+    mode, parents, others, predictors = decoder.get_bits(4, 3).tolist()
     fine = (np.diff(values) > 0).all() and mode <= predictors <= (PREDICTORS if size <= NUMBERS else 0)
     looked = []
-    for _ in range(min(parents, PARENTS)):
+    for _ in range(parents + others):
         looked.append((int(decoder.get_bits(1, j.bit_length())[0]), int(decoder.get_bits(1, 2)[0]) - 1))
-    if not fine or parents > PARENTS or any(a >= j or lag > 1 for a, lag in looked):
+    if not fine or parents > PARENTS or others > OTHERS or any(a >= j or lag > 1 for a, lag in looked):
         raise DataError("the model of the columns describes a column that none can be; the file is damaged.")
     said = tuple(_predictor(decoder, j) for _ in range(predictors))
-    return Column(j + step, least, size, tuple(values.tolist()), mode, tuple(looked), said)
+    return Column(
+        j + step, least, size, tuple(values.tolist()), mode, tuple(looked[:parents]), tuple(looked[parents:]), said
+    )
 
 
 def _predictor(decoder: Decoder, j: int) -> Predictor:

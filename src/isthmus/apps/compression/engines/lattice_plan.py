@@ -1,11 +1,11 @@
-"""The order in which a lattice is walked: frames in time from coarse to fine, channels one by one, points of a frame from coarse to fine.
+"""The order in which a lattice is walked: frames from coarse to fine, channels one by one, points from coarse to fine.
 
     times        0 ---------------- 8      then 4, then 2 6, then 1 3 5 7: each between two known ones
     points       o . o     o . o     o x o
                  . . .  -> . x .  -> x o x      a class of points at a time; all frames of a step at once
                  o . o     o . o     o x o
 
-A point is predicted by its **taps**: known points around it, and the points around its place in frames that are known as a whole.
+A point is predicted by its **taps**: known points around it, and those around its place in frames that are known as a whole.
 """
 
 from __future__ import annotations
