@@ -105,7 +105,11 @@ class Coding:
         """Learn the columns of a table, and return its cells."""
         codec = data.learn(X, scale="columns")
         assert isinstance(codec, TableCodec)
-        x, observed = encoded(codec, X)
+        return cls.of(codec, *encoded(codec, X))
+
+    @classmethod
+    def of(cls, codec: TableCodec, x: np.ndarray, observed: np.ndarray) -> tuple[Coding, Cells]:
+        """Learn the columns of a table that is encoded already, (n, d) each."""
         numbers, choices = [], []
         for block in codec.layout.blocks:
             if block.gap:
@@ -121,7 +125,7 @@ class Coding:
                 which = seen[:, 0] > 0.5 if block.kind == "boolean" else seen.argmax(1)
                 choices.append(Choice(block.column, place, width, np.bincount(which, minlength=width) / len(which)))
         coding = cls(codec, tuple(numbers), tuple(choices))
-        return coding, coding._cells(x, observed)
+        return coding, coding.cells(x, observed)
 
     @property
     def columns(self) -> tuple[Number | Choice, ...]:
@@ -134,7 +138,7 @@ class Coding:
 
     def encode(self, X: Any) -> Cells:
         """Return the cells of a table that has the learned columns."""
-        return self._cells(*encoded(self.codec, X))
+        return self.cells(*encoded(self.codec, X))
 
     def decode(self, values: np.ndarray, template: Any) -> Any:
         """Return the table, in the family of ``template``, whose cells these are (n, k)."""
@@ -170,7 +174,8 @@ class Coding:
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         return np.array([c.mean for c in self.numbers]), np.array([c.deviation for c in self.numbers])
 
-    def _cells(self, x: np.ndarray, observed: np.ndarray) -> Cells:
+    def cells(self, x: np.ndarray, observed: np.ndarray) -> Cells:
+        """Return the cells of encoded rows, (n, d) each."""
         values = np.zeros((len(x), len(self.columns)), np.float32)
         seen = np.zeros(values.shape, bool)
         for place, column in enumerate(self.columns):
