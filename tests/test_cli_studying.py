@@ -43,7 +43,9 @@ def test_features_says_what_python_says(folder: Path, capsys: pytest.CaptureFixt
     assert "A linear probe reaches" in capsys.readouterr().out
 
 
-def test_latent_dims_leaves_the_label_out_and_writes_the_curve(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_latent_dims_leaves_the_label_out_and_writes_the_curve(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = folder / "curve.csv"
     words = ("latent-dims", folder / "rows.csv", "-o", out, "--dims", "1,2,4", "--label", "kind", "--json")
     assert run(*words) == Exit.OK

@@ -46,7 +46,9 @@ def test_codes_stand_beside_the_original_columns_in_a_pipeline(digits, labels) -
     np.testing.assert_array_equal(found[:, :4], alone)
     np.testing.assert_array_equal(found[:, 4:], digits)
     assert union.get_feature_names_out()[:5].tolist() == [*(f"codes__autoencoder{i}" for i in range(4)), "original__x0"]
-    scores = cross_val_score(make_pipeline(union, StandardScaler(), LogisticRegression(max_iter=300)), digits, labels, cv=2)
+    scores = cross_val_score(
+        make_pipeline(union, StandardScaler(), LogisticRegression(max_iter=300)), digits, labels, cv=2
+    )
     assert scores.min() > 0.85  # the original columns alone reach 0.9
 
 
@@ -59,7 +61,9 @@ def test_a_search_over_the_length_of_the_code_goes_through_the_pipeline(digits, 
 def test_codes_of_some_columns_of_a_frame_stand_beside_the_others() -> None:
     rng = np.random.default_rng(0)
     df = pd.DataFrame(rng.normal(size=(80, 4)), columns=[*"abcd"]).assign(kind=rng.choice(["x", "y"], 80))
-    columns = ColumnTransformer([("codes", ist.Autoencoder(latent_dim=2, **QUICK), ["a", "b", "kind"])], remainder="passthrough")
+    columns = ColumnTransformer(
+        [("codes", ist.Autoencoder(latent_dim=2, **QUICK), ["a", "b", "kind"])], remainder="passthrough"
+    )
     found = columns.set_output(transform="pandas").fit_transform(df)
     assert [*found.columns] == ["codes__autoencoder0", "codes__autoencoder1", "remainder__c", "remainder__d"]
     assert found.index.equals(df.index)
@@ -159,7 +163,9 @@ def test_the_curve_is_measured_on_rows_that_no_model_has_seen(digits, labels, cu
     assert at[4].error == pytest.approx(expected, rel=0.02)  # stacked members agree to rounding, epochs may not
     pca = PCA(4).fit(digits[train][np.setdiff1d(np.arange(480), ae.held_out_)])
     left = digits[test] - pca.inverse_transform(pca.transform(digits[test]))
-    assert at[4].pca_error == pytest.approx(100 * np.square(left).sum() / np.square(mean - digits[test]).sum(), rel=1e-3)
+    assert at[4].pca_error == pytest.approx(
+        100 * np.square(left).sum() / np.square(mean - digits[test]).sum(), rel=1e-3
+    )
 
 
 def test_longer_codes_leave_less_and_the_suggested_model_is_there(curve) -> None:
@@ -201,7 +207,9 @@ def test_the_first_as_good_is_within_one_standard_error_of_the_best() -> None:
 
 def test_windows_of_a_series_are_judged_by_its_end() -> None:
     t = np.arange(600)
-    X = ist.Series(np.column_stack([np.sin(t / 5), np.cos(t / 5)]) + 0.01 * np.random.default_rng(0).normal(size=(600, 2)), 20)
+    X = ist.Series(
+        np.column_stack([np.sin(t / 5), np.cos(t / 5)]) + 0.01 * np.random.default_rng(0).normal(size=(600, 2)), 20
+    )
     found = ist.latent_dim_curve(X, dims=(1, 2, 4), autoencoder=ist.Autoencoder(**QUICK))
     assert found.held_out == 120 - 19
     assert found.sizes[1].error < 5  # one wave is two numbers: its sine and its cosine

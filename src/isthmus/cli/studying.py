@@ -47,9 +47,13 @@ def latent_dims(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="OUT", help="Write the curve there: CSV or Parquet.")
     ] = None,
-    dims: Annotated[str | None, typer.Option(metavar="A,B,..", help="The sizes to try; 1, 2, 3, 4, 6, 8, .. else.")] = None,
+    dims: Annotated[
+        str | None, typer.Option(metavar="A,B,..", help="The sizes to try; 1, 2, 3, 4, 6, 8, .. else.")
+    ] = None,
     label: _Label = None,
-    effort: Annotated[str, typer.Option(metavar="NAME", help="quick, default or thorough: how long to train.")] = "quick",
+    effort: Annotated[
+        str, typer.Option(metavar="NAME", help="quick, default or thorough: how long to train.")
+    ] = "quick",
     gaps: Gaps = None,
     columns: Columns = None,
     drop: Drop = None,
@@ -135,7 +139,9 @@ def _autoencoder(model: Path) -> Autoencoder:
 
     loaded = load(model)
     if not isinstance(loaded, Autoencoder):
-        raise SettingError(f"{str(model)!r} holds a {type(loaded).__name__}; give an autoencoder, as isthmus fit writes it.")
+        raise SettingError(
+            f"{str(model)!r} holds a {type(loaded).__name__}; give an autoencoder, as isthmus fit writes it."
+        )
     return loaded
 
 

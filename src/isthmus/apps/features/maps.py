@@ -88,11 +88,15 @@ def code_map(ae: Autoencoder, X: Any, y: Any = None, method: str = "auto", rando
     if method not in METHODS:
         raise SettingError(f"method={method!r} is not known; use {', '.join(map(repr, METHODS))}.")
     if method == "umap" and find_spec("umap") is None:
-        raise SettingError("method='umap' needs umap-learn, which is not installed: pip install umap-learn; or use 'tsne'.")
+        raise SettingError(
+            "method='umap' needs umap-learn, which is not installed: pip install umap-learn; or use 'tsne'."
+        )
     evidence = gather_evidence(ae, X)
     codes = evidence.codes
     if len(codes) < FEWEST:
-        raise DataError(f"{len(codes)} rows are too few for a map whose neighbours mean anything; give at least {FEWEST}.")
+        raise DataError(
+            f"{len(codes)} rows are too few for a map whose neighbours mean anything; give at least {FEWEST}."
+        )
     if y is not None and len(y) != evidence.total:
         raise DataError(f"y has {len(y)} values, but X has {evidence.total} rows; give one value a row.")
     method = "pca" if method == "auto" else method
@@ -102,7 +106,9 @@ def code_map(ae: Autoencoder, X: Any, y: Any = None, method: str = "auto", rando
     x = in_data(ae, evidence.rows)
     some = np.random.default_rng(random_state).permutation(len(x))[:MOST_COMPARED]
     kept = preserved(x[some], points[some], NEIGHBOURS)
-    return CodeMap(points, evidence.positions, method, trustworthiness(x[some], points[some], NEIGHBOURS), kept, display)
+    return CodeMap(
+        points, evidence.positions, method, trustworthiness(x[some], points[some], NEIGHBOURS), kept, display
+    )
 
 
 def _laid_out(codes: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, tuple[str, str]]:

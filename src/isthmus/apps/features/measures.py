@@ -10,7 +10,6 @@ from sklearn.manifold import trustworthiness as trustworthiness_of
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
 from torch import Tensor
 
 from isthmus.errors import DataError
@@ -47,7 +46,9 @@ class Target:
         self.values = values.astype(str) if values.dtype.kind == "O" else values
         self.train, self.test = train, test
         if len(np.unique(self.values[train])) < 2:
-            raise DataError(f"y is {self.values[train][0]!r} for every row a probe learns from: there is nothing to tell.")
+            raise DataError(
+                f"y is {self.values[train][0]!r} for every row a probe learns from: there is nothing to tell."
+            )
 
     @property
     def measure(self) -> str:

@@ -83,7 +83,9 @@ class CodeQuality:
         said = []
         if self.gain is not None and self.gain_error is not None:
             firm = "more" if self.gain > 2 * self.gain_error else "less" if self.gain < -2 * self.gain_error else None
-            verdict = "within two standard errors, no difference" if firm is None else f"{firm} beyond two standard errors"
+            verdict = (
+                "within two standard errors, no difference" if firm is None else f"{firm} beyond two standard errors"
+            )
             said.append(
                 f"A linear probe reaches {codes.linear:.3f} ({self.measure}) on the codes and {pca.linear:.3f} on PCA: "
                 f"{self.gain:+.3f} ± {self.gain_error:.3f} on {self.tested:,} rows, {verdict}; on shuffled codes it reaches "
@@ -103,7 +105,9 @@ class CodeQuality:
             "" if self.measure is None else f", probes ({self.measure}) on {self.tested:,} rows they did not learn from"
         )
         figure = Figure(self.map, "feature_map", "Every row as a point: its code, coloured by what is to be told.")
-        return Section("Codes as features", self.sentences, (Table(caption, header, rows),), (figure,), facts=self.to_dict())
+        return Section(
+            "Codes as features", self.sentences, (Table(caption, header, rows),), (figure,), facts=self.to_dict()
+        )
 
 
 def code_quality(ae: Autoencoder, X: Any, y: Any = None, k: int = 10, random_state: int = 0) -> CodeQuality:
@@ -200,9 +204,14 @@ def _umap(x: np.ndarray, width: int, seed: int) -> np.ndarray:
 
 def _scope(evidence: Evidence) -> str:
     """Say which rows these are."""
-    count, sample = len(evidence.codes), "" if len(evidence.codes) == evidence.total else f", a random sample of {evidence.total:,}"
+    count, sample = (
+        len(evidence.codes),
+        "" if len(evidence.codes) == evidence.total else f", a random sample of {evidence.total:,}",
+    )
     if evidence.source == "new":
         return f"Measured on {count:,} rows the model has not learned from{sample}."
     if evidence.source == "training":
-        return f"Measured on {count:,} rows the model has learned from, without their y{sample}; expect less on new ones."
+        return (
+            f"Measured on {count:,} rows the model has learned from, without their y{sample}; expect less on new ones."
+        )
     return f"Measured on the {len(evidence.judged):,} rows held out of training, of {count:,}{sample}."

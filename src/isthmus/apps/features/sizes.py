@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from isthmus.apps.displays import PALETTE, _axes, _figure_of
 from isthmus.apps.features.measures import Target, mean_and_error, principal_codes
 from isthmus.apps.section import Figure, Section, Table
-from isthmus.apps.words import percent, plain
+from isthmus.apps.words import plain
 from isthmus.data import Series
 from isthmus.errors import DataError, SettingError
 from isthmus.estimator import Autoencoder
@@ -104,7 +104,9 @@ class LatentDimCurve:
             f"error of the mean, one of {last.latent_dim} {last.error:.3g} %."
         ]
         if self.knee is None:
-            said.append("The error falls without a knee: no size lies below the straight line between the ends beyond doubt.")
+            said.append(
+                "The error falls without a knee: no size lies below the straight line between the ends beyond doubt."
+            )
         else:
             said.append(
                 f"The knee is at {self.knee}: its {at[self.knee].error:.3g} % lie farthest below the straight line between "
@@ -132,7 +134,8 @@ class LatentDimCurve:
             () if self.measure is None else (f"probe, {self.measure}", "probe on PCA")
         )
         rows = [
-            (s.latent_dim, s.error, s.standard_error, s.pca_error) + (() if self.measure is None else (s.probe, s.pca_probe))
+            (s.latent_dim, s.error, s.standard_error, s.pca_error)
+            + (() if self.measure is None else (s.probe, s.pca_probe))
             for s in self.sizes
         ]
         table = Table("squared error in percent of that of the mean", header, rows)
@@ -288,14 +291,18 @@ def _divided(X: Any, seed: int) -> tuple[Any, Any, Positions]:
     if isinstance(X, Series):
         cut = len(X.values) - max(X.length, round(HELD_OUT * len(X.values)))
         if cut < 2 * X.length:
-            raise DataError(f"a series of {len(X.values)} points is too short to hold out some of its windows of {X.length}.")
+            raise DataError(
+                f"a series of {len(X.values)} points is too short to hold out some of its windows of {X.length}."
+            )
         values = np.asarray(X.values)
         none = np.arange(0)
         return Series(values[:cut], X.length, X.step), Series(values[cut:], X.length, X.step), Positions(none, none)
     count = len(X) if not hasattr(X, "shape") else X.shape[0]
     test_count = round(HELD_OUT * count)
     if test_count < FEWEST:
-        raise DataError(f"{count} rows are too few to say how long a code should be; give at least {round(FEWEST / HELD_OUT)}.")
+        raise DataError(
+            f"{count} rows are too few to say how long a code should be; give at least {round(FEWEST / HELD_OUT)}."
+        )
     order = np.random.default_rng(seed).permutation(count)
     train, test = np.sort(order[test_count:]), np.sort(order[:test_count])
     return rows_of(X, train), rows_of(X, test), Positions(train, test)
