@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from isthmus import data
+from isthmus.data.rows import Rows
 from isthmus.data.tables import TableCodec
 
 BINS = 32
@@ -116,10 +117,14 @@ class Coding:
                 continue
             place = slice(block.start, block.start + block.width)
             seen = x[observed[:, block.start], place]
+            if not len(seen):  # among these rows it is nothing but gaps
+                continue
             if block.kind == "numeric":
                 support = np.sort(seen[:, 0].astype(np.float64))
                 step = np.linspace(0, len(support) - 1, min(len(support), SUPPORT)).round().astype(np.int64)
-                numbers.append(Number(block.column, place, support[step], float(support.mean()), float(support.std())))
+                numbers.append(
+                    Number(block.column, place, support[step], float(support.mean()), float(support.std()) or 1.0)
+                )
             else:
                 width = 2 if block.kind == "boolean" else block.width
                 which = seen[:, 0] > 0.5 if block.kind == "boolean" else seen.argmax(1)
@@ -187,7 +192,12 @@ class Coding:
 
 def encoded(codec: TableCodec, X: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the features of a table and which were observed, (n, d) each."""
-    x, observed = codec.encode(X).take(slice(None))
+    return encoded_rows(codec.encode(X))
+
+
+def encoded_rows(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features of rows and which were observed, (n, d) each."""
+    x, observed = rows.take(slice(None))
     return x.numpy(), np.ones(x.shape, bool) if observed is None else observed.numpy()
 
 
