@@ -1,6 +1,6 @@
-"""One fitted object, every use: the passengers of the Titanic filled in, sampled, scored, denoised, grouped, searched, reported.
+"""One fitted object, every use: passengers of the Titanic filled in, sampled, scored, denoised, grouped, searched, reported.
 
-ISTHMUS_DATA=FOLDER python examples/one_object.py  # with FOLDER/seaborn_tables/titanic.csv; without, a table made up on the spot
+ISTHMUS_DATA=FOLDER python examples/one_object.py  # FOLDER/seaborn_tables/titanic.csv; without it a table is made up
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ def passengers() -> pd.DataFrame:
 
 
 table = passengers()
-ae = ist.Autoencoder(latent_dim=4, random_state=0, verbose=False).fit(table)
-print(f"{len(table)} passengers, {int(table.isna().sum().sum())} gaps; a code of {ae.latent_dim_} numbers explains "
-      f"{ae.scores_['model']['explained']:.0%}, PCA {ae.scores_['pca']['explained']:.0%}.")
+survived = table.pop("survived")  # what nobody knew when the ship left is not learned from
+# Trained to restore cells that were hidden from it: what fills gaps and removes noise has learned to.
+ae = ist.denoising(latent_dim=4, noise=0.3, kind="masking", random_state=0, verbose=False).fit(table)
+explained = {name: f"{ae.scores_[name]['explained']:.0%}" for name in ("model", "pca")}
+print(f"{len(table)} passengers, {int(table.isna().sum().sum())} gaps; 4 numbers explain {explained['model']}, PCA's "
+      f"{explained['pca']}.")
 
 # Impute: what the model expects where nobody knows; what is known stays.
 filled = ist.Imputer(autoencoder=ae).fit(table).transform(table)
@@ -45,7 +48,8 @@ print(made.head(3).to_string(index=False))
 
 # Score: who is least like the others, and which cell is to blame.
 oddest = int(ae.score_samples(table).argmin())
-blame = ae.cell_names_[int(ae.reconstruction_error(table.iloc[[oddest]], by="column").argmax())]
+errors = ae.reconstruction_error(table.iloc[[oddest]], by="column")
+blame = str(np.array(ae.cell_names_)[errors.argmax()])
 print(f"The oddest passenger is {oddest}, most of all by {blame!r}: {table[blame][oddest]}.")
 
 # Denoise: fares off by half are brought back towards what goes with the rest of the row.
@@ -64,12 +68,12 @@ near = ist.Index(ae, table).query(rows=[0], k=3)
 print(f"Most like passenger 0: {near.positions[0].tolist()}.")
 
 # Features: do codes tell who survived, beside PCA and chance?
-worth = ist.code_quality(ae, table, table.survived)
+worth = ist.code_quality(ae, table, survived)
 print(worth.sentences[0])
 
 # Report: one page with all of it.
 sections = [groups.clustering_.section(), worth.section()]
-ist.report(ae, table, table.survived, "survived", sections).save("one_object.html")
+ist.report(ae, table, survived, "survived", sections).save("one_object.html")
 
 ae.save("one_object")
 assert np.array_equal(ist.load("one_object").transform(table), ae.transform(table))

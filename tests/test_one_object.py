@@ -1,4 +1,4 @@
-"""The example of one fitted object runs, on the made-up table as on the real one, and what it makes has the form of the data."""
+"""The example of one fitted object runs, on the made-up table and the real one; what it makes has the form of the data."""
 
 from __future__ import annotations
 
