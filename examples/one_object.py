@@ -18,7 +18,7 @@ def passengers() -> pd.DataFrame:
     """Return the table of seaborn's titanic, or one like it."""
     path = Path(os.environ.get("ISTHMUS_DATA", "")) / "seaborn_tables" / "titanic.csv"
     if path.is_file():
-        return pd.read_csv(path)[["survived", "pclass", "sex", "age", "sibsp", "parch", "fare", "embarked"]]
+        return pd.read_csv(path).filter(["survived", "pclass", "sex", "age", "sibsp", "parch", "fare", "embarked"])
     rng = np.random.default_rng(0)
     pclass = rng.choice([1, 2, 3], 600, p=[0.25, 0.2, 0.55])
     sex = rng.choice(["male", "female"], 600, p=[0.65, 0.35])
@@ -34,8 +34,10 @@ survived = table.pop("survived")  # what nobody knew when the ship left is not l
 # Trained to restore cells that were hidden from it: what fills gaps and removes noise has learned to.
 ae = ist.denoising(latent_dim=4, noise=0.3, kind="masking", random_state=0, verbose=False).fit(table)
 explained = {name: f"{ae.scores_[name]['explained']:.0%}" for name in ("model", "pca")}
-print(f"{len(table)} passengers, {int(table.isna().sum().sum())} gaps; 4 numbers explain {explained['model']}, PCA's "
-      f"{explained['pca']}.")
+print(
+    f"{len(table)} passengers, {int(table.isna().sum().sum())} gaps; 4 numbers explain {explained['model']}, PCA's "
+    f"{explained['pca']}."
+)
 
 # Impute: what the model expects where nobody knows; what is known stays.
 filled = ist.Imputer(autoencoder=ae).fit(table).transform(table)

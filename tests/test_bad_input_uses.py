@@ -35,8 +35,10 @@ def conditional() -> ist.Autoencoder:
 
 
 @pytest.fixture(scope="module")
-def detector(ae: ist.Autoencoder) -> ist.AnomalyDetector:
-    return ist.AnomalyDetector(autoencoder=ae).fit(table())
+def detector() -> ist.AnomalyDetector:
+    return ist.AnomalyDetector(
+        autoencoder=ist.Autoencoder(latent_dim=2, **QUICK), novelty=True, alpha=0.2, random_state=0
+    ).fit(table(200))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +148,12 @@ def test_a_row_without_any_cell(ae, detector) -> None:
 
 def test_tables_with_other_columns(ae, detector) -> None:
     wrong = table().rename(columns={"weight": "mass"})
-    for ask in (ae.transform, detector.predict, lambda X: ist.Index(ae, X), lambda X: ist.Imputer(autoencoder=ae).fit(X)):
+    for ask in (
+        ae.transform,
+        detector.predict,
+        lambda X: ist.Index(ae, X),
+        lambda X: ist.Imputer(autoencoder=ae).fit(X),
+    ):
         with pytest.raises((IsthmusError, ValueError), match="weight"):
             ask(wrong)
 
@@ -192,8 +199,11 @@ def test_what_was_never_fitted() -> None:
         ("search rows.csv -m model -o near.csv --query 0 -k 500", "k=500 must be a whole number from 1 to 79"),
         ("search rows.csv -m model -o near.csv --query 0,80", "rows asks for row 80"),
         ("search rows.csv -m other -o near.csv --query 0 --index index", "another model"),
-        ("impute rows.csv -m index -o full.csv", "holds an index"),
-        ("features rows.csv -m index", "holds an index"),
+        ("impute rows.csv -m index -o full.csv", "is a saved Index; give an imputer or an autoencoder"),
+        ("features rows.csv -m index", "is a saved Index; give an autoencoder"),
+        ("encode rows.csv -m index -o codes.csv", "is a saved Index; give an autoencoder"),
+        ("sample -m index -o new.csv", "is a saved Index; give an autoencoder"),
+        ("cluster rows.csv -m index -o groups.csv", "is a saved Index; give an autoencoder"),
         ("detect rows.csv -m nowhere -o flagged.csv", "no model at"),
     ],
 )

@@ -282,3 +282,35 @@ def test_a_map_agrees_with_its_drawing_and_its_table(digits, labels, fitted) -> 
 def test_what_cannot_be_measured_is_refused_in_a_sentence(digits, fitted, call, error, said) -> None:
     with pytest.raises(error, match=said):
         call(fitted, digits[:100])
+
+
+# -- series of different lengths ----------------------------------------------------------------------------------------
+
+
+def test_series_of_different_lengths_are_rows_with_gaps_behind_their_ends() -> None:
+    rng = np.random.default_rng(0)
+    lengths, phase = rng.integers(12, 30, 300), rng.uniform(0, 2 * np.pi, 300)
+    whole = np.sin(0.4 * np.arange(30) + phase[:, None])  # two numbers say it all: sine and cosine of the phase
+    rows = np.where(np.arange(30) < lengths[:, None], whole, np.nan)
+    ae = ist.Autoencoder(latent_dim=2, random_state=0, verbose=False, max_epochs=40).fit(rows[:200])
+    back = ae.inverse_transform(ae.transform(rows[200:]))
+    observed = ~np.isnan(rows[200:])
+    error = np.square(back - whole[200:])[observed].mean() / np.square(whole[200:])[observed].mean()
+    mean = np.nanmean(rows[:200], 0)
+    pca = PCA(2).fit(np.where(np.isnan(rows[:200]), mean, rows[:200]))
+    theirs = pca.inverse_transform(pca.transform(np.where(observed, rows[200:], mean)))
+    assert error < 0.5 * np.square(theirs - whole[200:])[observed].mean() / np.square(whole[200:])[observed].mean()
+
+
+def test_windows_of_a_series_start_from_their_principal_components_and_fold_back_to_points() -> None:
+    from isthmus.data.series import average
+
+    t = np.arange(400)
+    values = np.column_stack([np.sin(t / 6), np.cos(t / 6)])
+    X = ist.Series(values, length=24)
+    ae = ist.Autoencoder(latent_dim=2, random_state=0, verbose=False, max_epochs=1, learning_rate=1e-9).fit(X)
+    pca = PCA(2).fit(np.stack([values[i : i + 24].ravel() for i in range(377)]))
+    windows = np.stack([values[i : i + 24].ravel() for i in range(377)])
+    again = pca.inverse_transform(pca.transform(windows)).reshape(-1, 24, 2)
+    np.testing.assert_allclose(ae.reconstruct(X), again, atol=0.02)  # the training rows are nine tenths of the windows
+    np.testing.assert_allclose(average(ae.reconstruct(X), len(values)), values, atol=0.02)

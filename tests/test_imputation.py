@@ -18,10 +18,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import isthmus as ist
-from isthmus.apps.imputation.reconstructing import Reconstructing
 from isthmus.apps.imputation import boosting
 from isthmus.apps.imputation.blend import PRIOR, weigh
 from isthmus.apps.imputation.boosting import grow
+from isthmus.apps.imputation.reconstructing import Reconstructing
 from isthmus.cli import main
 from isthmus.errors import DataError, DataWarning, ModelFileError, SettingError
 

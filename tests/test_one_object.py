@@ -40,7 +40,9 @@ def test_one_object_does_every_use(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "The oddest passenger is" in capsys.readouterr().out
 
 
-def test_one_object_does_every_use_on_the_titanic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Path) -> None:
+def test_one_object_does_every_use_on_the_titanic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ISTHMUS_DATA", str(shared_data))
     said = runpy.run_path(str(EXAMPLE))

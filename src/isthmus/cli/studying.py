@@ -9,7 +9,7 @@ import typer
 
 from isthmus.cli.options import Columns, Data, Drop, Gaps, Json, Model, Out, RandomState, Step, Window
 from isthmus.cli.printing import blank, print_facts, print_json, print_table, print_text
-from isthmus.cli.reading import Reading, read_like, read_whole
+from isthmus.cli.reading import Reading, autoencoder_of, read_like, read_whole
 from isthmus.cli.using import spare_the_input, tell
 from isthmus.errors import DataError, SettingError
 
@@ -35,7 +35,7 @@ def features(
     """Say what the codes of DATA are worth as features, beside PCA and chance."""
     from isthmus import code_quality
 
-    ae = _autoencoder(model)
+    ae = autoencoder_of(model)
     X, table = read_like(data, ae)
     y = None if label is None else _column(table, label, data)
     found = code_quality(ae, X, y, k=neighbours)
@@ -99,7 +99,7 @@ def draw_map(
     is_picture = out.suffix.lower() in _PICTURES
     if not is_picture:
         files.check_writable(out, "table")
-    ae = _autoencoder(model)
+    ae = autoencoder_of(model)
     X, table = read_like(data, ae)
     y = None if color_by is None else _column(table, color_by, data)
     found = code_map(ae, X, y, method, random_state or 0)
@@ -131,18 +131,6 @@ def _show(section: Section, facts: dict[str, Any], ae: Autoencoder, X: Any, page
     if page is not None:
         blank()
         print_facts({"report": str(page)})
-
-
-def _autoencoder(model: Path) -> Autoencoder:
-    from isthmus import load
-    from isthmus.estimator import Autoencoder
-
-    loaded = load(model)
-    if not isinstance(loaded, Autoencoder):
-        raise SettingError(
-            f"{str(model)!r} holds a {type(loaded).__name__}; give an autoencoder, as isthmus fit writes it."
-        )
-    return loaded
 
 
 def _column(table: Any, name: str, data: Path) -> Any:

@@ -61,9 +61,9 @@ class CodeMap:
     def sentences(self) -> tuple[str, ...]:
         """How far the map can be trusted."""
         return (
-            f"{len(self.points):,} rows on a map ({self.method}): its trustworthiness is {self.trustworthiness:.3f} (1 is best, "
-            f"about 0.5 chance), and {percent(self.preserved)} of a row's {NEIGHBOURS} nearest neighbours in the data are "
-            f"among its nearest here.",
+            f"{len(self.points):,} rows on a map ({self.method}): its trustworthiness is {self.trustworthiness:.3f} (1 is "
+            f"best, about 0.5 chance), and {percent(self.preserved)} of a row's {NEIGHBOURS} nearest neighbours in the data "
+            f"are among its nearest here.",
         )
 
     def section(self) -> Section:

@@ -1,4 +1,4 @@
-"""What a representation of rows is worth: to a linear probe, to its nearest neighbours, and to the neighbourhoods of the data."""
+"""What a representation of rows is worth: to a linear probe, to nearest neighbours, to the neighbourhoods of the data."""
 
 from __future__ import annotations
 

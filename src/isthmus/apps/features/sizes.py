@@ -74,7 +74,7 @@ class LatentDimCurve:
 
     @property
     def suggested(self) -> int:
-        """The size to take: where the probe has all it can use, else the knee, else the smallest that is as good as the best."""
+        """The size to take: where the probe has all it can use; else the knee; else the smallest as good as the best."""
         return self.probe_enough or self.knee or self.enough
 
     @property
@@ -100,8 +100,8 @@ class LatentDimCurve:
         first, last = self.sizes[0], self.sizes[-1]
         at = {size.latent_dim: size for size in self.sizes}
         said = [
-            f"On {self.held_out:,} rows no model has seen, a code of {first.latent_dim} leaves {first.error:.3g} % of the squared "
-            f"error of the mean, one of {last.latent_dim} {last.error:.3g} %."
+            f"On {self.held_out:,} rows no model has seen, a code of {first.latent_dim} leaves {first.error:.3g} % of the "
+            f"squared error of the mean, one of {last.latent_dim} {last.error:.3g} %."
         ]
         if self.knee is None:
             said.append(
@@ -110,8 +110,8 @@ class LatentDimCurve:
         else:
             said.append(
                 f"The knee is at {self.knee}: its {at[self.knee].error:.3g} % lie farthest below the straight line between "
-                f"the ends ({self.knee_depth:.3g} points). Before it a doubling of the code saves more than it does on the average of the curve, after it "
-                f"less."
+                f"the ends ({self.knee_depth:.3g} points). Before it a doubling of the code saves more than it "
+                f"does on the average of the curve, after it less."
             )
         said.append(f"The smallest code within one standard error of the least error has {self.enough} numbers.")
         if self.probe_enough is not None:
@@ -165,7 +165,7 @@ class LatentDimDisplay:
             ax.axvline(curve.knee, color=PALETTE.alert, linewidth=1, zorder=0, label=f"knee: {curve.knee}")
         if curve.measure is not None:
             beside = ax.twinx()
-            beside.plot(dims, [size.probe for size in sizes], color=PALETTE.alert, linewidth=1.4, linestyle=":")
+            beside.plot(dims, [size.probe or 0.0 for size in sizes], color=PALETTE.alert, linewidth=1.4, linestyle=":")
             beside.set_ylabel(f"probe, {curve.measure} (dotted)", color=PALETTE.muted, fontsize="small")
             beside.tick_params(color=PALETTE.line, labelcolor=PALETTE.muted, labelsize="small")
             beside.spines[["top", "right"]].set_visible(False)
@@ -206,7 +206,8 @@ def latent_dim_curve(
     learned, unseen, positions = _divided(X, random_state)
     size = learn_rows(learned, "auto").codec.layout.size if dims is None else 0
     chosen = _checked(dims) if dims is not None else [dim for dim in SIZES if dim <= max(1, size // 2)]
-    members: list[Any] = [clone(form).set_params(latent_dim=dim, random_state=random_state) for dim in chosen]
+    fresh: Any = clone
+    members: list[Any] = [fresh(form).set_params(latent_dim=dim, random_state=random_state) for dim in chosen]
     fitted = fit_many(members, learned, n_jobs=n_jobs)
     losses = np.stack([_losses(ae, unseen, None) for ae in fitted])  # (sizes, rows)
     widest = fitted[-1]
@@ -217,8 +218,10 @@ def latent_dim_curve(
     for place, dim in enumerate(chosen):
         error, doubt = mean_and_error(losses[place] / unit)
         told = (None, None, None) if probes is None else probes.at(place)
-        is_pca = fitted[place].floor_ is not None and not fitted[place].floor_.kept
-        found.append(Size(dim, error, doubt, float(pca[place].mean() / unit), *told, is_pca))
+        floor = fitted[place].floor_
+        found.append(
+            Size(dim, error, doubt, float(pca[place].mean() / unit), *told, floor is not None and not floor.kept)
+        )
     knee, depth = knee_of(chosen, losses / unit)
     return LatentDimCurve(
         tuple(found),
@@ -282,6 +285,8 @@ def _probes(fitted: Sequence[Autoencoder], X: Any, y: Any, positions: Positions,
 
 
 class Positions(NamedTuple):
+    """Where rows stand in the data that was given."""
+
     train: np.ndarray
     test: np.ndarray
 

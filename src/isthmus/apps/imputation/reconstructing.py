@@ -53,7 +53,7 @@ class Reconstructing:
         return self.autoencoder.codec_
 
     def fill(self, X: Any) -> Any:
-        """Return ``X`` with every gap as reconstructed: a fixed point x = decoder(encoder(x)) on the gaps, or on the way there."""
+        """Return ``X`` with every gap as reconstructed, on the way to a fixed point x = decoder(encoder(x)) on the gaps."""
         codec = self.codec
         given, observed = codec.encode(X).take(slice(None))
         if observed is None:
