@@ -20,6 +20,7 @@ from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
 from isthmus.cli.generating import interpolate, sample
 from isthmus.cli.showing import info, report, variants
+from isthmus.cli.synthesizing import augment, synthesize
 from isthmus.cli.using import decode, encode, reconstruct
 from isthmus.errors import DataWarning
 
@@ -41,6 +42,8 @@ COMMANDS = (
     reconstruct,
     sample,
     interpolate,
+    synthesize,
+    augment,
     impute,
     detect,
     search,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.apps.columns.coding import Cells, Coding
 from isthmus.apps.columns.factors import Factors, fit_factors
@@ -231,7 +231,7 @@ def _judged(network: Members, judge: _Taken, loss_of: _Loss) -> Tensor:
     return loss_of(network(judge.inputs), judge.standard, judge.classes, judge.hidden)
 
 
-def clip(network: Members) -> None:
+def clip(network: nn.Module) -> None:
     """Scale the gradients of each member to a norm of at most 1."""
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()

@@ -81,9 +81,7 @@ def _range(column: Column, kind: ColumnKind, wish: tuple[Any, ...], text: str) -
     if len(wish) != 2:
         raise SettingError(f"where: a range is (low, high), None for an open end; {column.name!r} got {wish!r}.")
     ends = (-np.inf, np.inf)
-    low, high = (
-        end if each is None else _exact(column, kind, each) for each, end in zip(wish, ends, strict=True)
-    )
+    low, high = (end if each is None else _exact(column, kind, each) for each, end in zip(wish, ends, strict=True))
     known = column.known
     inside = (known >= low) & (known <= high)
     if not inside.any() and not (column.smooth and known[0] <= low <= high <= known[-1]):
@@ -98,7 +96,7 @@ def _exact(column: Column, kind: ColumnKind, value: Any) -> float:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
-            found = float(kind.to_exact(pa.array([value.item() if hasattr(value, "item") else value]))[0])
+            found = float(kind.to_exact(pa.array([value.item() if isinstance(value, np.generic) else value]))[0])
     except (DataError, pa.ArrowException) as error:
         raise DataError(f"{value!r} is no value of column {column.name!r}; {_has(column, kind)}.") from error
     if np.isnan(found):
