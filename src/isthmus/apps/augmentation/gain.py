@@ -128,8 +128,8 @@ def augmentation_gain(
     pairs, sizes = [], []
     for train, test, seed in _splits(labels, folds, repeats, random_state):
         more_x, more_y = make(train, len(train) if n is None else n, seed)
-        plainly = clone(classifier).fit(x[train], labels[train])
-        richly = clone(classifier).fit(np.concatenate([x[train], more_x]), np.concatenate([labels[train], more_y]))
+        plainly = _anew(classifier).fit(x[train], labels[train])
+        richly = _anew(classifier).fit(np.concatenate([x[train], more_x]), np.concatenate([labels[train], more_y]))
         pairs.append([(each.predict(x[test]) == labels[test]).mean() for each in (plainly, richly)])
         sizes.append((len(train), len(test), len(more_x)))
     scores, (trained, tested, added) = np.array(pairs), np.mean(sizes, 0)
@@ -192,7 +192,7 @@ def _of_synthesizer(model: Synthesizer, X: Any) -> tuple[np.ndarray, Any]:
         whole = table.append_column(LABEL, named)
 
         def make(train: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-            fitted = clone(model).set_params(random_state=seed).fit(whole.take(train))
+            fitted = _anew(model).set_params(random_state=seed).fit(whole.take(train))
             drawn = fitted.sample(n, random_state=seed)
             which = np.array([int(code) for code in drawn[LABEL].to_pylist()])
             return codec.encode(drawn.drop_columns(LABEL)).take(slice(None))[0].numpy(), values[which]
@@ -200,6 +200,11 @@ def _of_synthesizer(model: Synthesizer, X: Any) -> tuple[np.ndarray, Any]:
         return make
 
     return x, maker
+
+
+def _anew(model: Any) -> Any:
+    """Return an unfitted copy."""
+    return clone(model)
 
 
 def _is_table(model: Any) -> bool:
