@@ -123,7 +123,7 @@ def augmentation_gain(
     if labels is None:
         raise SettingError("augmentation_gain needs y, a label of each row: it measures a classifier.")
     if classifier is None:
-        classifier = _usual(len(x), is_table=_is_table(model))
+        classifier = usual_classifier(len(x), is_table=_is_table(model))
     make = maker(labels)
     pairs, sizes = [], []
     for train, test, seed in _splits(labels, folds, repeats, random_state):
@@ -211,7 +211,8 @@ def _is_table(model: Any) -> bool:
     return isinstance(model, Synthesizer) or model.codec_.kind == "table"
 
 
-def _usual(rows: int, is_table: bool) -> Any:
+def usual_classifier(rows: int, is_table: bool) -> Any:
+    """Return the classifier that gains are measured with, unless one is given."""
     if not is_table:
         from sklearn.svm import SVC
 

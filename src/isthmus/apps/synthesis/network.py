@@ -84,7 +84,8 @@ class Head:
     """From outputs to logits of the values of a column: log base + logit of the bin + log kernel.
 
     The base is how often a value was seen; the kernel of a number is Student's around the linear answer, moved and
-    widened by the network. So values that occur often stay what they are, and neighbours are told apart.
+    widened by the network. So values that occur often stay what they are, and neighbours are told apart. A gap of a
+    number has no kernel: whether there is one is decided first, against all values together.
     """
 
     def __init__(self, column: Column, linear: Linear | None) -> None:
@@ -105,4 +106,7 @@ class Head:
         scale = (widened + math.log(self.scale)).exp().clamp_min(LEAST_SCALE)
         off = (self.standard - centre[..., None]) / scale[..., None]
         kernel = -(NU + 1) / 2 * torch.log1p(off * off / NU)
-        return logits + (F.pad(kernel, (0, 1)) if len(self.bins) > self.known else kernel)
+        if len(self.bins) == self.known:
+            return logits + kernel
+        known = (logits[..., :-1] + kernel).log_softmax(-1) + torch.log1p(-self.base[-1].exp())
+        return torch.cat([known, logits[..., -1:]], -1)
