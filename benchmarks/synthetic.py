@@ -104,7 +104,9 @@ def copula(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     covariance = np.corrcoef(scores)
     drawn = norm.cdf(rng.multivariate_normal(np.zeros(len(covariance)), covariance, len(table)))
     places = np.minimum((drawn * len(table)).astype(int), len(table) - 1)
-    return pd.DataFrame({column: known[places[:, at]] for at, (column, known) in enumerate(zip(table, back, strict=True))})
+    return pd.DataFrame(
+        {column: known[places[:, at]] for at, (column, known) in enumerate(zip(table, back, strict=True))}
+    )
 
 
 def tvae(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -177,7 +179,9 @@ def main() -> None:
                     with options.out.open("a") as file:
                         file.write(json.dumps({"set": name, "seed": seed, "method": method, **found[-1]}) + "\n")
             means = {key: float(np.mean([each[key] for each in found])) for key in found[0]}
-            print(f"{name:9} {method:12} " + "  ".join(f"{key} {value:.3f}" for key, value in means.items()), flush=True)
+            print(
+                f"{name:9} {method:12} " + "  ".join(f"{key} {value:.3f}" for key, value in means.items()), flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Synthetic tables: values, ranges and gaps stay what they are, conditions are met to the letter, and scores are the known ones."""
+"""Synthetic tables: values, ranges and gaps stay, conditions are met to the letter, and scores are the known ones."""
 
 from __future__ import annotations
 
@@ -131,7 +131,9 @@ def test_a_number_with_many_values_is_drawn_between_them_at_its_own_decimals():
 def test_a_rare_category_is_drawn_as_itself():
     rng = np.random.default_rng(0)
     names = np.array([f"town {i}" for i in range(150)])
-    table = pd.DataFrame({"town": np.where(rng.random(3000) < 0.9, "city", rng.choice(names, 3000)), "x": rng.random(3000)})
+    table = pd.DataFrame(
+        {"town": np.where(rng.random(3000) < 0.9, "city", rng.choice(names, 3000)), "x": rng.random(3000)}
+    )
     drawn = ist.Synthesizer(random_state=0).fit(table).sample(3000, random_state=0)
     assert set(drawn["town"]) <= set(table["town"])
     assert drawn["town"].nunique() > 50
@@ -154,7 +156,12 @@ def test_a_seed_draws_the_same_rows_and_leaves_other_generators_alone(synthesize
 @pytest.mark.parametrize("family", ["pandas", "polars", "arrow", "array"])
 def test_the_family_of_the_table_comes_back(family):
     table = people(60)[["a", "count"]].dropna().astype(float)
-    given = {"pandas": table, "polars": pl.from_pandas(table), "arrow": pa.Table.from_pandas(table), "array": table.to_numpy()}
+    given = {
+        "pandas": table,
+        "polars": pl.from_pandas(table),
+        "arrow": pa.Table.from_pandas(table),
+        "array": table.to_numpy(),
+    }
     drawn = ist.Synthesizer(random_state=0).fit(given[family]).sample(7, random_state=0)
     assert type(drawn) is type(given[family])
     assert len(drawn) == 7
@@ -236,7 +243,7 @@ def test_conditions_that_no_row_meets_together_are_refused_with_how_rare_they_ar
 
 @pytest.mark.parametrize("X", [np.zeros((3, 2)), np.zeros((20, 4, 4))])
 def test_what_is_no_table_is_refused(X):
-    with pytest.raises(DataError, match="too few|learns tables"):
+    with pytest.raises(DataError, match=r"too few|learns tables"):
         ist.Synthesizer().fit(X)
 
 

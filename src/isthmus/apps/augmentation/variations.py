@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 10
 """How many codes around a sample say how codes vary there."""
+ENOUGH = 50
+"""Samples whose range variations are kept in; fewer do not show it."""
 FEWEST = 3
 """Codes that a spread can be told from."""
 
@@ -62,7 +64,8 @@ def augment(
     n : how many; None makes one of each. Every sample gets as many, but for what does not divide.
     strength : 1 moves as far as the posterior or the neighbours say, 0 nowhere.
     y : a label of each sample; neighbours are looked for among samples of the same label, otherwise among training codes.
-    detail : keep what the code does not hold: add to the sample what its decoding gains. False returns the decoding alone.
+    detail : keep what the code does not hold: add to the sample what its decoding gains, within the range of X where X has
+        50 samples or more. False returns the decoding alone.
 
     Whether a classifier gains by them is another matter: :func:`augmentation_gain` measures it.
 
@@ -101,8 +104,8 @@ def vary(
         return x, sources
     given, observed = rows.take(slice(None))
     kept = given.numpy()[sources] + x - ae._decoded(z, told)[sources]
-    low, high = _range(given.numpy(), observed, ae.codec_.kind)
-    kept = np.clip(kept, low, high)
+    if len(given) >= ENOUGH:
+        kept = np.clip(kept, *_range(given.numpy(), observed, ae.codec_.kind))
     return kept if observed is None else np.where(observed.numpy()[sources], kept, x), sources
 
 
@@ -163,7 +166,7 @@ def _by_spread(
         mine = np.arange(len(z)) if labels is None else np.flatnonzero(labels.astype(str) == label)
         pool = known if labels is None else z[mine]
         if len(pool) < FEWEST:
-            told = "" if label is None else f" with the label {label!r}"
+            told = "" if label is None else f" with the label {str(label)!r}"
             raise DataError(f"{len(pool)} samples{told} show no spread; give at least {FEWEST}.")
         near = pool[_nearest(z[mine], pool)]  # (m, k, latent)
         off = (near - near.mean(1, keepdims=True)) / math.sqrt(near.shape[1] - 1)
