@@ -14,6 +14,7 @@ import numpy as np
 from isthmus.apps.anomaly.cells import Columns
 from isthmus.apps.anomaly.judge import Judge
 from isthmus.apps.anomaly.neighbours import MOST, Neighbours
+from isthmus.apps.anomaly.plausibility import PLAUSIBILITY, Plausibility
 from isthmus.apps.anomaly.residuals import Residuals
 from isthmus.apps.evidence import values_of
 from isthmus.apps.section import Section, Table
@@ -178,6 +179,8 @@ def _try(judge: Judge, rows: Rows, tried: int) -> Trial:
     x, observed = _numbers(rows)
     cells, columns = judge.cells(rows), judge.columns
     scores = judge.combine(cells)
+    others = judge.without(PLAUSIBILITY)
+    by_others = others.combine({name: cells[name] for name in others.heads})
     excess = sum(
         judge.tails[name](found.sum(1))[:, None]
         * np.maximum(found - judge.typical[name], 0)
@@ -195,10 +198,22 @@ def _try(judge: Judge, rows: Rows, tried: int) -> Trial:
         draws = sources(own, who)
         changed, known = np.repeat(x[None, who], len(draws.x), 0), np.repeat(observed[None, who], len(draws.x), 0)
         changed[:, :, own], known[:, :, own] = draws.x, draws.observed
-        fallen = scores[who] - judge.score(DenseRows(*map(_flat, (changed, known)))).reshape(len(draws.x), -1)
-        relief[who, column] = np.median(fallen, 0)
+        fallen = by_others[who] - others.score(DenseRows(*map(_flat, (changed, known)))).reshape(len(draws.x), -1)
+        relief[who, column] = np.median(fallen, 0) + _unhidden(judge, rows.subset(who), cells, who, column)
         expected[np.ix_(who, own)], is_gap[who, column] = _likeliest(draws, columns, own, bool(numeric[column]))
     return Trial(scores, relief, expected, is_gap)
+
+
+def _unhidden(judge: Judge, rows: Rows, cells: dict[str, np.ndarray], who: np.ndarray, column: int) -> np.ndarray:
+    """Return (n,) by how much the tail of implausible categories falls when nothing is known of the column.
+
+    It takes the implausibility of its own category with it, and what it lends to those of others.
+    """
+    head = judge.heads.get(PLAUSIBILITY)
+    if not isinstance(head, Plausibility):
+        return np.zeros(len(who))
+    tail = judge.tails[PLAUSIBILITY]
+    return tail(cells[PLAUSIBILITY][who].sum(1)) - tail(head.hidden(rows, column))
 
 
 def _sources(judge: Judge, x: np.ndarray, observed: np.ndarray) -> Callable[[np.ndarray, np.ndarray], Draws]:
