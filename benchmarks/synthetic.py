@@ -9,7 +9,8 @@ shapes, pairs: how alike single columns and pairs are to held-out rows (SDMetric
 boosted trees tell held-out rows from synthetic ones, .5 at best. taught: AUC of trees taught by synthetic rows on held-out
 ones. closest: share of rows nearer to a training row than to a held-out one, .5 where nothing is copied. "real" are the
 training rows themselves, "bootstrap" copies of them, "copula" a Gaussian copula; "tvae" needs the package ctgan (its default
-settings, numbers rounded and clipped as SDV does around it, but 60 epochs, 300 for penguins). One core.
+settings, numbers rounded and clipped as SDV does around it, but 60 epochs, 300 for penguins); "autoencoder" is
+`ist.variational().fit(table).sample(n)`. One core.
 """
 
 from __future__ import annotations
@@ -125,6 +126,11 @@ def tvae(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return drawn.astype(table.dtypes)
 
 
+def autoencoder(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Samples of a variational autoencoder of Isthmus, with all its defaults."""
+    return ist.variational(random_state=seed).fit(table).sample(len(table), random_state=seed)
+
+
 def isthmus(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Isthmus as it comes."""
     return ist.Synthesizer(random_state=seed).fit(table).sample(len(table), random_state=seed)
@@ -136,6 +142,7 @@ METHODS: dict[str, Callable[[pd.DataFrame, int], pd.DataFrame]] = {
     "independent": independent,
     "copula": copula,
     "tvae": tvae,
+    "autoencoder": autoencoder,
     "isthmus": isthmus,
 }
 
