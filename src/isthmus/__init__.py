@@ -14,6 +14,9 @@ from isthmus.catalogue import VARIANTS
 if TYPE_CHECKING:
     from isthmus.apps.anomaly.detector import AnomalyDetector as AnomalyDetector
     from isthmus.apps.anomaly.tiles import TiledDetector as TiledDetector
+    from isthmus.apps.augmentation import Augmented as Augmented
+    from isthmus.apps.augmentation import augment as augment
+    from isthmus.apps.augmentation import augmentation_gain as augmentation_gain
     from isthmus.apps.clustering import Clusterer as Clusterer
     from isthmus.apps.clustering import Clustering as Clustering
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from isthmus.apps.report import report as report
     from isthmus.apps.retrieval import Index as Index
     from isthmus.apps.retrieval import Neighbours as Neighbours
+    from isthmus.apps.synthesis import Synthesizer as Synthesizer
+    from isthmus.apps.synthesis import synthetic_quality as synthetic_quality
     from isthmus.callbacks import Checkpoint as Checkpoint
     from isthmus.data import Images as Images
     from isthmus.data import Series as Series
@@ -158,6 +163,11 @@ _HOMES = {
         "Clustering",
     ),
     "isthmus.apps.anomaly.tiles": ("TiledDetector",),
+    "isthmus.apps.augmentation": (
+        "Augmented",
+        "augment",
+        "augmentation_gain",
+    ),
     "isthmus.apps.displays": (
         "BaselineDisplay",
         "CodeMapDisplay",
@@ -187,6 +197,10 @@ _HOMES = {
     "isthmus.apps.retrieval": (
         "Index",
         "Neighbours",
+    ),
+    "isthmus.apps.synthesis": (
+        "Synthesizer",
+        "synthetic_quality",
     ),
     "isthmus.callbacks": ("Checkpoint",),
     "isthmus.data": (

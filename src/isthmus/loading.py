@@ -15,6 +15,7 @@ _REBUILT_BY = {
     "detector": "isthmus.apps.anomaly.detector",
     "index": "isthmus.apps.retrieval",
     "imputer": "isthmus.apps.imputation.imputer",
+    "synthesizer": "isthmus.apps.synthesis.synthesizer",
     "tiles": "isthmus.apps.anomaly.tiles",
 }
 """Kind of model -> the module that registers how it is rebuilt. A folder names a kind, never a module."""

@@ -21,6 +21,7 @@ from isthmus.cli.fitting import demo, fit
 from isthmus.cli.generating import interpolate, sample
 from isthmus.cli.showing import info, report, variants
 from isthmus.cli.studying import draw_map, features, latent_dims
+from isthmus.cli.synthesizing import augment, synthesize
 from isthmus.cli.using import decode, encode, reconstruct
 from isthmus.errors import DataWarning
 
@@ -42,6 +43,8 @@ COMMANDS = (
     reconstruct,
     sample,
     interpolate,
+    synthesize,
+    augment,
     impute,
     detect,
     search,
