@@ -42,13 +42,24 @@ def detector() -> ist.AnomalyDetector:
 
 
 @pytest.fixture(scope="module")
-def folder(ae: ist.Autoencoder, conditional: ist.Autoencoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthesizer() -> ist.Synthesizer:
+    return ist.Synthesizer(random_state=0).fit(table())
+
+
+@pytest.fixture(scope="module")
+def folder(
+    ae: ist.Autoencoder,
+    conditional: ist.Autoencoder,
+    synthesizer: ist.Synthesizer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     path = tmp_path_factory.mktemp("uses")
     table().to_csv(path / "rows.csv", index=False)
     ae.save(path / "model")
     conditional.save(path / "conditional")
     ist.Autoencoder(latent_dim=1, **QUICK).fit(table()).save(path / "other")
     ist.Index(ae, table()).save(path / "index")
+    synthesizer.save(path / "synthesizer")
     return path
 
 
@@ -91,6 +102,28 @@ def test_a_condition_that_no_row_meets(conditional) -> None:
         conditional.sample(3, condition={"kind": "huge"})
     with refused("colour"):
         conditional.sample(3, condition={"colour": "red"})
+
+
+def test_a_wish_that_no_row_meets(synthesizer, monkeypatch) -> None:
+    with refused("kind=huge; it holds large, small"):
+        synthesizer.sample(3, where={"kind": "huge"})
+    with refused("no row of the training data has size=50.."):
+        synthesizer.sample(3, where={"size": (50, None)})
+    monkeypatch.setattr("isthmus.apps.synthesis.drawing.MOST_TRIES", 2000)
+    with refused("rows drawn met kind=small and size=2..9, too few to make 5 of them: ask for less"):
+        synthesizer.sample(5, where={"kind": "small", "size": (2, 9)}, random_state=0)
+
+
+def test_variations_of_what_has_no_neighbours(ae) -> None:
+    df, labels = table(), np.array(["usual"] * 78 + ["rare"] * 2)
+    with refused("2 samples with the label 'rare' show no spread; give at least 3"):
+        ist.augment(ae, df, y=labels)
+    with refused("label 'rare' has 2 rows, fewer than 5 folds"):
+        ist.augmentation_gain(ae, df, labels)
+    with refused("strength=-1 must be a number of at least 0"):
+        ist.augment(ae, df, strength=-1)
+    with refused("y has 3 labels, but there are 80 rows"):
+        ist.augment(ae, df, y=labels[:3])
 
 
 def test_walks_that_have_no_ends(ae) -> None:
@@ -191,6 +224,11 @@ def test_what_was_never_fitted() -> None:
         ("sample -m conditional -o new.csv --condition kind=huge", "huge"),
         ("sample -m conditional -o new.csv --condition large", "names no column"),
         ("sample -m nowhere -o new.csv", "no model at"),
+        ("sample -m synthesizer -o new.csv --where kind=huge", "kind=huge; it holds large, small"),
+        ("sample -m synthesizer -o new.csv --where size=50..", "no row of the training data has size=50.."),
+        ("sample -m synthesizer -o new.csv --where large", "write COLUMN=VALUE"),
+        ("augment rows.csv -m synthesizer -o more.csv", "augment needs an autoencoder"),
+        ("augment rows.csv -m model -o more.csv --labels kind", "the model was trained on the column 'kind'"),
         ("interpolate rows.csv -m model -o walk.csv --rows 0,80", "the data has the rows 0 to 79"),
         ("interpolate rows.csv -m model -o walk.csv --rows 0", "must name two rows"),
         ("interpolate rows.csv -m model -o walk.csv --rows 0,1 --path winding", "'winding' is not known"),
