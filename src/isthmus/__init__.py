@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from isthmus.apps.generation.strips import WalkDisplay as WalkDisplay
     from isthmus.apps.generation.walks import interpolate as interpolate
     from isthmus.apps.generation.walks import traverse as traverse
+    from isthmus.apps.denoising.denoiser import Denoiser as Denoiser
     from isthmus.apps.imputation import Imputer as Imputer
     from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.likelihood import log_likelihood as log_likelihood
@@ -160,6 +161,7 @@ _HOMES = {
         "ReconstructionDisplay",
         "ScoreHistogramDisplay",
     ),
+    "isthmus.apps.denoising.denoiser": ("Denoiser",),
     "isthmus.apps.imputation": ("Imputer",),
     "isthmus.apps.generation.alike": ("sample_like",),
     "isthmus.apps.generation.quality": ("sample_quality",),

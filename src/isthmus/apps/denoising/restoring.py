@@ -1,0 +1,74 @@
+"""What has learned to remove noise from rows: a linear answer, a network that corrects it, and which of them is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isthmus.apps.denoising.linear import Gaps, Linear, Prior
+from isthmus.chunks import chunk_rows, chunks
+
+ANSWERS = ("input", "linear", "network")
+
+
+@dataclass(frozen=True, eq=False)
+class Restorer:
+    """Restores rows (n, d) of encoded samples."""
+
+    linear: Linear
+    network: nn.Module | None
+    answer: str
+    """One of ``ANSWERS``: what was best on held-out rows. "input" leaves rows as they are."""
+    low: float
+    high: float
+    """Between which noise levels the network has learned; both 0 where noise has no level."""
+
+    def restore(self, y: Tensor, level: Tensor, observed: Tensor | None = None, answer: str | None = None) -> Tensor:
+        """Return clean rows (n, d); ``level`` (n, 1) is the standard deviation of Gaussian noise.
+
+        Rows are computed in chunks of one shape, so that none depends on its neighbours.
+        """
+        answer = self.answer if answer is None else answer
+        if answer == "input":
+            return y.clone()
+        size = min(256, chunk_rows(y.shape[1]))
+        parts = []
+        with torch.inference_mode():
+            for rows in chunks(len(y), size):
+                taken = y[rows], level[rows], None if observed is None else observed[rows]
+                missing = size - len(taken[0])
+                padded = (None if each is None else F.pad(each, (0, 0, 0, missing)) for each in taken)
+                parts.append(self._restored(*padded, answer)[: size - missing])  # pyright: ignore[reportArgumentType]
+        return torch.cat(parts).clone()
+
+    def _restored(self, y: Tensor, level: Tensor, observed: Tensor | None, answer: str) -> Tensor:
+        linear = start(self.linear, y, level, observed)
+        if answer == "linear" or self.network is None:
+            return linear
+        if not self.high:
+            return corrected(self.network, linear, y, level, observed)
+        seen = level.clamp(self.low, self.high)
+        corrections = corrected(self.network, start(self.linear, y, seen, observed), y, seen, observed)
+        # far from the levels the network knows, the linear answer knows better
+        trust = torch.minimum(2 * level / self.low, 2 * self.high / level.clamp_min(1e-12)).square().clamp_max(1)
+        return linear + trust * (corrections - linear)
+
+
+def start(linear: Linear, y: Tensor, level: Tensor, observed: Tensor | None) -> Tensor:
+    """Return the linear answer, (n, d)."""
+    if isinstance(linear, Prior):
+        return linear.restore(y, level)
+    if isinstance(linear, Gaps):
+        return linear.restore(y, torch.ones_like(y, dtype=torch.bool) if observed is None else observed)
+    return linear.restore(y, observed)
+
+
+def corrected(network: nn.Module, w: Tensor, y: Tensor, level: Tensor, observed: Tensor | None) -> Tensor:
+    """Return the linear answer w plus the network's correction, which sees w, what w has taken away, and what is observed."""
+    if observed is None:
+        return w + network([y - w, w], level)
+    mask = observed.to(w.dtype)
+    return w + network([(y - w) * mask, w, mask], level)
