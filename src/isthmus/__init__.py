@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from isthmus.apps.anomaly.tiles import TiledDetector as TiledDetector
     from isthmus.apps.clustering import Clusterer as Clusterer
     from isthmus.apps.clustering import Clustering as Clustering
+    from isthmus.apps.denoising.denoiser import Denoiser as Denoiser
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from isthmus.apps.generation.strips import WalkDisplay as WalkDisplay
     from isthmus.apps.generation.walks import interpolate as interpolate
     from isthmus.apps.generation.walks import traverse as traverse
-    from isthmus.apps.denoising.denoiser import Denoiser as Denoiser
     from isthmus.apps.imputation import Imputer as Imputer
     from isthmus.apps.interpretation import interpret as interpret
     from isthmus.apps.likelihood import log_likelihood as log_likelihood

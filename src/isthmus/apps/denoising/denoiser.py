@@ -90,7 +90,7 @@ class Denoiser(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> Any:
-        """Return ``X`` without its noise, in the type and units it came in; a ``Series`` comes back as an array (T, channels)."""
+        """Return ``X`` without its noise, in its own type and units; a ``Series`` comes back as an array (T, channels)."""
         return self.denoise(X).restored
 
     def denoise(self, X: Any, clean: Any = None) -> Denoising:

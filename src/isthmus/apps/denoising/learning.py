@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -185,7 +186,7 @@ def _train(
             for mean, weight in zip(average, weights, strict=True):
                 mean.lerp_(weight, 1 - min(0.92, step / (step + 160)))
         if step + 1 == steps or (2 * step >= steps and (step + 1) % max(1, steps // (2 * _LOOKS)) == 0):
-            with _weights_of(network, average):
+            with _lent(network, average):
                 output = _answer(network, linear, judge)
             loss = float(_losses(output, judge, judged).mean())
             if loss < lowest:
@@ -210,20 +211,16 @@ def is_picture_network(network: nn.Module) -> bool:
     return any(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
-class _weights_of:
-    """A context in which the network has other weights."""
-
-    def __init__(self, network: nn.Module, weights: Sequence[Tensor]) -> None:
-        self.own, self.weights = [p.detach() for p in network.parameters()], weights
-
-    def __enter__(self) -> None:
-        self.kept = [p.clone() for p in self.own]
-        for own, other in zip(self.own, self.weights, strict=True):
-            own.copy_(other)
-
-    def __exit__(self, *_: object) -> None:
-        for own, kept in zip(self.own, self.kept, strict=True):
-            own.copy_(kept)
+@contextmanager
+def _lent(network: nn.Module, weights: Sequence[Tensor]) -> Iterator[None]:
+    """Run the block with other weights in the network."""
+    own = [p.detach() for p in network.parameters()]
+    kept = [p.clone() for p in own]
+    for target, source in zip(own, weights, strict=True):
+        target.copy_(source)
+    yield
+    for target, source in zip(own, kept, strict=True):
+        target.copy_(source)
 
 
 @torch.inference_mode()

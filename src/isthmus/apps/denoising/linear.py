@@ -18,6 +18,7 @@ from isthmus.chunks import chunk_rows, chunks
 _LEVELS = 48
 _TINY = 1e-6
 _MOST_FACTORS = 80
+_ROUNDS, _SLACK = 8, 0.03
 
 
 class Prior(NamedTuple):
@@ -74,6 +75,9 @@ class Gaps:
     """The linear answer where numbers are missing: the conditional mean of a factor model, given whatever is observed.
 
     x = mean + W z + noise:   E[z | observed o] = (I + sum_o w_i w_i' / u_i)^-1 sum_o w_i (x_i - mean_i) / u_i
+
+    A few rounds of x <- mean + C (C + t I)^-1 (x - mean), with what is observed put back before each, add what a few factors
+    leave out: they lead to the conditional mean under the whole covariance C, which to solve for every row would take its cube.
     """
 
     mean: Tensor
@@ -81,6 +85,8 @@ class Gaps:
     """(d, rank)"""
     unique: Tensor
     """(d,) the variance u of what factors do not explain."""
+    smoother: Tensor
+    """(d, d) C (C + t I)^-1"""
 
     @cached_property
     def _products(self) -> Tensor:
@@ -93,7 +99,10 @@ class Gaps:
         precision = (observed.to(y.dtype) @ self._products).view(-1, rank, rank) + torch.eye(rank)
         pull = (centred(y, observed, self.mean) / self.unique) @ self.weights
         code = torch.cholesky_solve(pull[:, :, None], torch.linalg.cholesky(precision))[:, :, 0]
-        return torch.addmm(self.mean, code, self.weights.T)
+        away, given = code @ self.weights.T, y - self.mean
+        for _ in range(_ROUNDS):
+            away = torch.where(observed, given, away) @ self.smoother
+        return self.mean + away
 
 
 Linear: TypeAlias = Prior | Regression | Gaps
@@ -107,7 +116,9 @@ def learn_gaps(parts: Sequence[tuple[Tensor, float]]) -> Gaps:
     rest = prior.variance[: width - rank].mean() if width > rank else prior.variance[:0].sum()
     weights = prior.basis[:, width - rank :] * (prior.variance[width - rank :] - rest).clamp_min(0).sqrt()
     total = prior.basis.square() @ prior.variance
-    return Gaps(prior.mean, weights, (total - weights.square().sum(1)).clamp_min(1e-3 * float(total.mean()) + 1e-9))
+    unique = (total - weights.square().sum(1)).clamp_min(1e-3 * float(total.mean()) + 1e-9)
+    keep = prior.variance / (prior.variance + _SLACK * prior.variance.mean())
+    return Gaps(prior.mean, weights.contiguous(), unique, (prior.basis * keep) @ prior.basis.T)
 
 
 def learn_prior(parts: Sequence[tuple[Tensor, float]]) -> Prior:
@@ -115,7 +126,9 @@ def learn_prior(parts: Sequence[tuple[Tensor, float]]) -> Prior:
     mean: Tensor = sum((share * x.mean(0, dtype=torch.float64) for x, share in parts), start=torch.zeros(()))
     covariance = sum((share * _scatter(x, mean) for x, share in parts), start=torch.zeros(()))
     variance, basis = torch.linalg.eigh(covariance)
-    return Prior(mean.float(), basis.float(), variance.clamp_min(_TINY * float(variance[-1]) + 1e-12).float())
+    return Prior(
+        mean.float(), basis.float().contiguous(), variance.clamp_min(_TINY * float(variance[-1]) + 1e-12).float()
+    )
 
 
 def learn_noisy_prior(parts: Sequence[tuple[Tensor, float]], sigma: float) -> Prior:
@@ -154,7 +167,7 @@ def learn_regression(clean: Tensor, spoiled: Tensor, observed: Tensor | None) ->
         cross = cross + (a.T @ (clean[rows] - mean_out)).double()
     ridge = 1e-3 * inner.diagonal().mean() + 1e-12
     matrix = torch.linalg.solve(inner + ridge * torch.eye(width, dtype=torch.float64), cross)
-    return Regression(mean_in, mean_out, matrix.float())
+    return Regression(mean_in, mean_out, matrix.float().contiguous())
 
 
 def centred(y: Tensor, observed: Tensor | None, mean: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def _tiles(gallery: Gallery, tile: tuple[int, int]) -> np.ndarray:
 
 def _noise(denoiser: Any, x: Tensor) -> Noise:
     """Return what is learned to be removed, and note its level where it is known."""
-    factor, shape = float(denoiser.scaling_.factor), denoiser.shape_
+    factor, shape = denoiser.scaling_.factor.item(), denoiser.shape_
     sigma = None if denoiser.sigma is None else denoiser.sigma / factor
     denoiser.sigma_ = denoiser.sigma
     if denoiser.regime == "noisy":
@@ -133,8 +133,8 @@ def restore(denoiser: Any, X: Any, clean: Any) -> Denoising:
         whole = stitch(restored[ends[i] : ends[i + 1]], place, given.shape) if len(place) > 1 else restored[ends[i]]
         pixels.append(as_type(whole * scaling.factor + scaling.offset, given.dtype))
     is_gaussian = bool(denoiser.restorer_.high)
-    sigma = level.numpy()[ends[:-1], 0] * float(scaling.factor) if is_gaussian else None
-    psnr = None if clean is None else _psnr(gallery, pixels, Gallery.of(clean), float(scaling.factor))
+    sigma = level.numpy()[ends[:-1], 0] * scaling.factor.item() if is_gaussian else None
+    psnr = None if clean is None else _psnr(gallery, pixels, Gallery.of(clean), scaling.factor.item())
     return Denoising(gallery.back(pixels), sigma, denoiser.answer_, denoiser.errors_, psnr)
 
 
@@ -143,7 +143,7 @@ def _levels(denoiser: Any, y: Tensor, owners: np.ndarray) -> Tensor:
     if not denoiser.restorer_.high:
         return torch.zeros(len(y), 1)
     if denoiser.sigma_ is not None:
-        return torch.full((len(y), 1), denoiser.sigma_ / float(denoiser.scaling_.factor))
+        return torch.full((len(y), 1), denoiser.sigma_ / denoiser.scaling_.factor.item())
     prior = denoiser.restorer_.linear
     assert isinstance(prior, Prior)
     level = prior.level(y, pooled=False)

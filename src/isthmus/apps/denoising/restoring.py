@@ -67,8 +67,9 @@ def start(linear: Linear, y: Tensor, level: Tensor, observed: Tensor | None) -> 
 
 
 def corrected(network: nn.Module, w: Tensor, y: Tensor, level: Tensor, observed: Tensor | None) -> Tensor:
-    """Return the linear answer w plus the network's correction, which sees w, what w has taken away, and what is observed."""
+    """Return the linear answer w plus the network's correction, which sees w, what w has taken away, and what is
+    observed: that stays as it is."""
     if observed is None:
         return w + network([y - w, w], level)
     mask = observed.to(w.dtype)
-    return w + network([(y - w) * mask, w, mask], level)
+    return torch.where(observed, y, w + network([(y - w) * mask, w, mask], level))

@@ -168,7 +168,7 @@ def _decoded(denoiser: Any, x: Tensor, X: Any) -> Any:
 def _factor(denoiser: Any) -> float:
     """Return what one unit of the encoded rows is in the units of ``sigma``."""
     codec = denoiser.codec_
-    return float(codec.scaling.factor) if codec.kind == "array" else 1.0
+    return codec.scaling.factor.item() if codec.kind == "array" else 1.0
 
 
 def _numbers(layout: Layout) -> tuple[int, ...]:

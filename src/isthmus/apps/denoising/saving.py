@@ -66,7 +66,9 @@ def restore(denoiser: Any, saved: Saved) -> None:
     if denoiser.kind_ == "single":
         return
     denoiser.shape_ = tuple(config["shape"])
-    linear = _LINEAR[config["linear"]](**{name: torch.from_numpy(value) for name, value in _under(arrays, "linear")})
+    linear = _LINEAR[config["linear"]](
+        **{name: torch.from_numpy(value).clone() for name, value in _under(arrays, "linear")}
+    )
     network = None
     if config["planes"]:
         network = correction(denoiser.shape_, config["planes"], torch.Generator().manual_seed(0))
@@ -94,7 +96,7 @@ def _under(arrays: dict[str, np.ndarray], name: str) -> list[tuple[str, np.ndarr
 
 
 def _fields(gaps: Gaps) -> dict[str, torch.Tensor]:
-    return {"mean": gaps.mean, "weights": gaps.weights, "unique": gaps.unique}
+    return {"mean": gaps.mean, "weights": gaps.weights, "unique": gaps.unique, "smoother": gaps.smoother}
 
 
 def _card(denoiser: Any) -> str:
