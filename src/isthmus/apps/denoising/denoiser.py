@@ -57,6 +57,8 @@ class Denoiser(TransformerMixin, BaseEstimator):
     """
 
     n_features_in_: int
+    codec_: Any
+    reading_: dict[str, Any]
 
     def __init__(
         self,

@@ -16,7 +16,9 @@ from isthmus.apps.denoising.noises import Gaussian, Noise, Recorrupted, Spoiled
 from isthmus.apps.denoising.results import Denoising
 from isthmus.apps.denoising.shapes import Gallery, are_pictures, as_type
 from isthmus.apps.denoising.tiles import corners, cut, stitch
+from isthmus.data.containers import is_table
 from isthmus.data.images import unit_scaling
+from isthmus.data.scaling import Scaling
 from isthmus.errors import DataError
 from isthmus.parts.corruptions import GaussianNoise, Masking
 
@@ -26,13 +28,13 @@ MOST_WHOLE, MOST_TILE = 3072, 1100
 """Pictures of more numbers are cut, into tiles of at most so many: the linear answer takes the cube of it."""
 MOST_TILES = 40_000
 FEWEST = 20
-_LARGE, _PIECE, _OVERLAP = 384, 256, 32
+_LARGE, _PIECE, _OVERLAP = 640, 512, 32
 """A larger picture alone is restored in overlapping pieces, which bounds the memory."""
 
 
 def require(X: Any, regime: str) -> None:
     """Refuse what is no picture."""
-    if not are_pictures(X) and getattr(X, "ndim", 0) != 2:
+    if is_table(X) or (not are_pictures(X) and getattr(X, "ndim", 0) != 2):
         raise DataError(
             f"regime={regime!r} restores photographs, not a {type(X).__name__}; for tables, arrays and series use "
             "regime='noisy', which learns from the noisy rows themselves."
@@ -53,7 +55,7 @@ def fit(denoiser: Any, X: Any) -> None:
             f"{len(tiles)} pictures of {tile[0]} x {tile[1]} pixels are too few to learn from; give at least {FEWEST}, set a "
             "smaller tile, or restore each picture alone with regime='single'."
         )
-    scaling = unit_scaling(tiles, "range")
+    scaling = _noisy_scaling(tiles) if denoiser.regime == "noisy" else _range_scaling(tiles)
     denoiser.dtype_, denoiser.scaling_ = tiles.dtype, scaling
     denoiser.shape_ = tuple(tiles.shape[1:])
     denoiser.n_features_in_ = int(np.prod(denoiser.shape_))
@@ -65,6 +67,19 @@ def fit(denoiser: Any, X: Any) -> None:
         x[train], x[held], denoiser.shape_, noise, denoiser.effort, denoiser.seed_
     )
     denoiser.answer_, denoiser.errors_ = denoiser.restorer_.answer, vars(denoiser.found_)
+
+
+def _range_scaling(tiles: np.ndarray) -> Scaling:
+    found = unit_scaling(tiles, "range")
+    return Scaling(np.array(float(found.offset.min())), np.array(float(found.factor)))  # the same for every pixel
+
+
+def _noisy_scaling(tiles: np.ndarray) -> Scaling:
+    """Return the scaling of noisy pictures, by three deviations of the signal: their range is that of the noise."""
+    values = torch.from_numpy(tiles.astype(np.float32))
+    signal = float(values.var()) - level_of_pictures(values) ** 2
+    least = 0.01 * float(values.var())
+    return Scaling(np.array(float(values.mean())), np.array(3 * max(signal, least, 1e-12) ** 0.5))
 
 
 def _tile(gallery: Gallery, tile: int | str) -> tuple[int, int]:

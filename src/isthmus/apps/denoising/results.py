@@ -51,7 +51,8 @@ class Denoising:
         gained = ""
         if self.errors and self.answer != "input":
             before, after = self.errors["input"], self.errors[self.answer]
-            gained = f": an error of {after:.3g} on held-out rows, where noisy rows have {before:.3g}"
+            said = f"of {after:.3g}" if after > 0.01 * before else "too small to be measured"
+            gained = f": an error {said} on held-out rows, where noisy rows have {before:.3g}"
         told.append(SAID[self.answer] + gained + ".")
         if self.psnr is not None:
             told.append(f"Beside the clean pictures: {self.psnr[0]:.1f} dB before, {self.psnr[1]:.1f} dB after.")

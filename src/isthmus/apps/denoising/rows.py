@@ -58,7 +58,7 @@ def fit(denoiser: Any, X: Any) -> None:
     x, observed = learned.rows.take(slice(None, None, stride))
     if observed is not None:
         raise DataError(
-            "the rows to learn from have gaps; fill them with ist.Imputer, or leave those rows out, and fit again."
+            "the rows to learn from have gaps (NaN); fill them with ist.Imputer, or leave those rows out, and fit again."
         )
     x = x.flatten(1)
     denoiser.shape_ = (x.shape[1],)
@@ -146,7 +146,7 @@ def _encoded(denoiser: Any, X: Any) -> tuple[Tensor, Tensor | None]:
     hides = isinstance(denoiser.noise, Masking)
     if observed is not None and not hides:
         raise DataError(
-            "the rows to restore have gaps; fill them with ist.Imputer first, or fit a Denoiser(noise=ist.Masking(0.5))."
+            "the rows to restore have gaps (NaN); fill them with ist.Imputer first, or fit a Denoiser(noise=ist.Masking(0.5))."
         )
     if hides and observed is None:
         observed = torch.ones_like(y, dtype=torch.bool)
