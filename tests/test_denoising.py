@@ -15,16 +15,24 @@ from sklearn.linear_model import Ridge
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import isthmus as ist
-from isthmus.apps.denoising.learning import choose, mirrored, moved, split
+from isthmus.apps.denoising.learning import EFFORTS, choose, mirrored, moved, split
 from isthmus.apps.denoising.levels import level_of_pictures, level_of_rows
-from isthmus.apps.denoising.linear import Prior, learn_gaps, learn_noisy_prior, learn_prior, learn_regression, unspiked
-from isthmus.apps.denoising.local import FEWEST_PIXELS, autoencoded, decorrelation, restore_picture
+from isthmus.apps.denoising.linear import learn_gaps, learn_noisy_prior, learn_prior, learn_regression, unspiked
+from isthmus.apps.denoising.local import autoencoded, decorrelation, restore_picture
 from isthmus.apps.denoising.networks import correction
-from isthmus.apps.denoising.noises import Recorrupted, Spoiled
-from isthmus.apps.denoising.restoring import Restorer
+from isthmus.apps.denoising.noises import Recorrupted
 from isthmus.apps.denoising.tiles import corners, cut, stitch
 from isthmus.cli import main
 from isthmus.errors import DataError, ModelFileError, SettingError
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _hurry():
+    """Let networks learn for a tenth of the time: what they add is measured elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EFFORTS, "quick", 0.03)
+        patch.setitem(EFFORTS, "default", 0.03)
+        yield
 
 
 def drawn(n: int = 400, width: int = 20, rank: int = 3, seed: int = 0) -> np.ndarray:
@@ -204,11 +212,11 @@ def test_a_row_is_restored_alone_as_among_others():
 
 
 def test_the_same_seed_gives_the_same_bits_and_no_global_generator_is_touched():
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
     one, two = (ist.Denoiser(effort="quick", random_state=3).fit(blobs(60)).transform(blobs(5)) for _ in range(2))
     assert np.array_equal(one, two)
     assert torch.equal(before[0], torch.get_rng_state())
-    assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(before[1], np.random.get_state()[1])
 
 
 def test_held_out_windows_share_no_point_with_those_learned_from():
@@ -316,7 +324,8 @@ def test_a_series_comes_back_point_by_point(regime):
     assert fitted.transform(ist.Series(noisy[:, :2], 32)).shape == restored.shape
 
 
-def test_categories_that_were_swapped_are_put_right_and_the_frame_keeps_its_form():
+def test_categories_that_were_swapped_are_put_right_and_the_frame_keeps_its_form(monkeypatch):
+    monkeypatch.setitem(EFFORTS, "quick", 0.3)
     rng = np.random.default_rng(0)
     a = rng.normal(size=600)
     table = pd.DataFrame({"a": a, "b": -a, "side": np.where(a > 0, "r", "l"), "x": np.where(a > 0, "p", "q")})

@@ -100,7 +100,10 @@ def linear_alone(x: Tensor, shape: tuple[int, ...], noise: Noise, seed: int) -> 
 
 def _levels(noise: Noise) -> tuple[float, float]:
     """Return between which levels of Gaussian noise is learned; 0 where noise has no level."""
-    return (noise.low, noise.high) if isinstance(noise, Gaussian) else (getattr(noise, "level", 0.0),) * 2
+    if isinstance(noise, Gaussian):
+        return noise.low, noise.high
+    level = noise.level if isinstance(noise, Recorrupted) else 0.0
+    return level, level
 
 
 def choose(losses: dict[str, Tensor]) -> str:

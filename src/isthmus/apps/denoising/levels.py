@@ -19,12 +19,11 @@ def level_of_rows(x: Tensor) -> float:
     (Chen, Zhu & Heng 2015): noise alone is spread evenly about its variance.
     """
     values = torch.linalg.eigvalsh(torch.cov(x.T.double(), correction=0)).clamp_min(0)  # smallest first
-    for count in range(len(values), 0, -1):
+    for count in range(len(values), 1, -1):
         rest = values[:count]
-        mean = rest.mean()
-        if int((rest > mean).sum()) >= int((rest < mean).sum()):
-            break
-    return float(mean.sqrt())
+        if int((rest > rest.mean()).sum()) >= int((rest < rest.mean()).sum()):
+            return float(rest.mean().sqrt())
+    return float(values[0].sqrt())
 
 
 def level_of_pictures(x: Tensor) -> float:

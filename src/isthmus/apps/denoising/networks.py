@@ -78,7 +78,9 @@ def correction(shape: tuple[int, ...], planes: int, rng: torch.Generator) -> nn.
             else:
                 fan_in = parameter[0].numel()
                 parameter.copy_(torch.randn(parameter.shape, generator=rng) * (1 / (3 * fan_in)) ** 0.5)
-    return network.to(memory_format=torch.channels_last) if is_picture(shape) else network
+    if is_picture(shape):
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - an overload torch does not list
+    return network
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:

@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from isthmus.parts.corruptions import GaussianNoise
+from isthmus.parts.schedule import ends
 from isthmus.parts.step import Batch, normal
 
 STRENGTH = 0.5
@@ -87,3 +89,9 @@ class Spoiled:
         seen = self.corruption(Batch(x.reshape(-1, *self.shape), cells=self.cells), rng)
         observed = None if seen.observed is None else seen.observed.flatten(1)
         return Pairs(seen.x.flatten(1), x, torch.zeros(len(x), 1), observed)
+
+
+def span(noise: GaussianNoise) -> tuple[float, float]:
+    """Return the least and the greatest level of a corruption, the least no less than a twentieth of the greatest."""
+    low, high = min(ends(noise.sigma)), max(ends(noise.sigma))
+    return max(low, high / 20), high

@@ -12,7 +12,7 @@ from isthmus.apps.denoising import local
 from isthmus.apps.denoising.learning import FEWEST_HELD_OUT, learn, split
 from isthmus.apps.denoising.levels import level_of_pictures
 from isthmus.apps.denoising.linear import Prior
-from isthmus.apps.denoising.noises import Gaussian, Noise, Recorrupted, Spoiled
+from isthmus.apps.denoising.noises import Gaussian, Noise, Recorrupted, Spoiled, span
 from isthmus.apps.denoising.results import Denoising
 from isthmus.apps.denoising.shapes import Gallery, are_pictures, as_type
 from isthmus.apps.denoising.tiles import corners, cut, stitch
@@ -96,12 +96,12 @@ def _tile(gallery: Gallery, tile: int | str) -> tuple[int, int]:
             return shape[1], shape[2]
     side = int((MOST_TILE / next(iter(channels))) ** 0.5) // 4 * 4
     smallest = min(min(shape[1:]) for shape in shapes)
-    return (min(side, smallest),) * 2
+    return min(side, smallest), min(side, smallest)
 
 
 def _tiles(gallery: Gallery, tile: tuple[int, int]) -> np.ndarray:
     """Return tiles (n, c, h, w) that overlap by half, evenly spread ones where there are too many."""
-    parts = [cut(x, corners(*x.shape[1:], tile, min(tile) // 2), tile) for x in gallery.pixels]
+    parts = [cut(x, corners(x.shape[1], x.shape[2], tile, min(tile) // 2), tile) for x in gallery.pixels]
     tiles = np.concatenate(parts)
     return tiles[:: -(-len(tiles) // MOST_TILES)] if len(parts) < len(tiles) else tiles
 
@@ -116,8 +116,7 @@ def _noise(denoiser: Any, x: Tensor) -> Noise:
         denoiser.sigma_ = sigma * factor
         return Recorrupted(max(sigma, 1e-6))
     if isinstance(denoiser.noise, GaussianNoise):
-        ends = denoiser.noise.sigma
-        return Gaussian(*(ends if isinstance(ends, tuple) else (ends, ends)))
+        return Gaussian(*span(denoiser.noise))
     if denoiser.noise != "gaussian":
         return Spoiled(denoiser.noise, shape)
     return Gaussian(*LEVELS) if sigma is None else Gaussian(sigma, sigma)
@@ -131,7 +130,7 @@ def restore(denoiser: Any, X: Any, clean: Any) -> Denoising:
     gallery, tile = Gallery.of(X), denoiser.shape_[1:]
     for each in gallery.pixels:
         _check(denoiser, each)
-    places = [corners(*each.shape[1:], tile, min(tile) // 2) for each in gallery.pixels]
+    places = [corners(each.shape[1], each.shape[2], tile, min(tile) // 2) for each in gallery.pixels]
     owners = np.repeat(np.arange(len(places)), [len(each) for each in places])
     tiles = np.concatenate([cut(x, place, tile) for x, place in zip(gallery.pixels, places, strict=True)])
     y, observed = _gapped(denoiser, tiles)

@@ -38,10 +38,10 @@ class Restorer:
         parts = []
         with torch.inference_mode():
             for rows in chunks(len(y), size):
-                taken = y[rows], level[rows], None if observed is None else observed[rows]
-                missing = size - len(taken[0])
-                padded = (None if each is None else F.pad(each, (0, 0, 0, missing)) for each in taken)
-                parts.append(self._restored(*padded, answer)[: size - missing])  # pyright: ignore[reportArgumentType]
+                count = len(y[rows])
+                padding = (0, 0, 0, size - count)
+                seen = None if observed is None else F.pad(observed[rows], padding)
+                parts.append(self._restored(F.pad(y[rows], padding), F.pad(level[rows], padding), seen, answer)[:count])
         return torch.cat(parts).clone()
 
     def _restored(self, y: Tensor, level: Tensor, observed: Tensor | None, answer: str) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isthmus.apps.denoising.learning import learn, linear_alone, split
 from isthmus.apps.denoising.levels import FEWEST_NUMBERS, level_of_rows
-from isthmus.apps.denoising.noises import Gaussian, Noise, Recorrupted, Spoiled
+from isthmus.apps.denoising.noises import Gaussian, Noise, Recorrupted, Spoiled, span
 from isthmus.apps.denoising.results import Denoising
 from isthmus.data import Series
 from isthmus.data.series import average
@@ -96,8 +96,7 @@ def _noise(denoiser: Any, x: Tensor, layout: Layout) -> Noise:
         return Recorrupted(max(level, 1e-6))
     cells = torch.tensor(_cells(layout)) if layout.blocks else None
     if isinstance(denoiser.noise, GaussianNoise):
-        ends = denoiser.noise.sigma
-        low, high = ends if isinstance(ends, tuple) else (ends, ends)
+        low, high = span(denoiser.noise)
     elif denoiser.noise != "gaussian":
         shape = layout.shape
         return Spoiled(denoiser.noise, shape, cells)

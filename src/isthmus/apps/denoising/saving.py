@@ -18,6 +18,11 @@ from isthmus.parts.part import from_json as part_from_json
 from isthmus.persistence import Saved
 
 _LINEAR: dict[str, type[Linear]] = {"prior": Prior, "regression": Regression, "gaps": Gaps}
+_FIELDS = {
+    "prior": ("mean", "basis", "variance"),
+    "regression": ("mean_in", "mean_out", "matrix"),
+    "gaps": ("mean", "weights", "unique", "smoother"),
+}
 
 
 def to_saved(denoiser: Any) -> Saved:
@@ -39,8 +44,8 @@ def to_saved(denoiser: Any) -> Saved:
         kind = next(name for name, each in _LINEAR.items() if isinstance(restorer.linear, each))
         config |= {"shape": list(denoiser.shape_), "linear": kind, "levels": [restorer.low, restorer.high]}
         config["planes"] = 0
-        fields = restorer.linear._asdict() if kind != "gaps" else _fields(restorer.linear)
-        arrays |= {f"linear.{name}": value.numpy() for name, value in fields.items()}
+        fields = _FIELDS[kind]
+        arrays |= {f"linear.{name}": getattr(restorer.linear, name).numpy() for name in fields}
         if restorer.network is not None:
             config["planes"] = 3 if kind == "gaps" else 2
             weights = dict(restorer.network.state_dict())
@@ -93,10 +98,6 @@ def noise_from(state: Any) -> Any:
 
 def _under(arrays: dict[str, np.ndarray], name: str) -> list[tuple[str, np.ndarray]]:
     return [(key.removeprefix(f"{name}."), value) for key, value in arrays.items() if key.startswith(f"{name}.")]
-
-
-def _fields(gaps: Gaps) -> dict[str, torch.Tensor]:
-    return {"mean": gaps.mean, "weights": gaps.weights, "unique": gaps.unique, "smoother": gaps.smoother}
 
 
 def _card(denoiser: Any) -> str:
