@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from isthmus.apps.denoising.linear import Linear, learn_gaps, learn_noisy_prior, learn_prior, learn_regression
 from isthmus.apps.denoising.networks import correction, is_picture
 from isthmus.apps.denoising.noises import Gaussian, Noise, Pairs, Recorrupted, Spoiled
-from isthmus.apps.denoising.restoring import Restorer, corrected, start
+from isthmus.apps.denoising.restoring import Restorer, corrected, mirrored, start
 from isthmus.engine.adam import Adam
 from isthmus.parts.corruptions import Masking
 from isthmus.precision import computes_bfloat16
@@ -72,9 +72,8 @@ def learn(
     _, ways, linear, answer = min(candidates, key=lambda each: each[0])
     losses["linear"] = _losses(answer, judge, weight)
     network = correction(shape, 2 if judge.observed is None else 3, rng)
-    is_mirrored = ways != _AS_IS
     with threads_for(network, 32, 3):
-        output = _train(network, linear, x, shape, noise, plan(len(x), shape, noise, effort), judge, is_mirrored, rng)
+        output = _train(network, linear, x, shape, noise, plan(len(x), shape, noise, effort), judge, ways, rng)
     losses["network"] = _losses(output, judge, weight)
     if isinstance(noise, Recorrupted):  # two pairs a row, and the rows themselves are known to be off by sigma
         losses = {name: loss.view(2, -1).mean(0) for name, loss in losses.items()}
@@ -89,7 +88,9 @@ def learn(
     }
     if isinstance(noise, Recorrupted):
         errors["input"] = noise.sigma
-    return Restorer(linear, network if chosen == "network" else None, chosen, *_levels(noise)), Errors(**errors)
+    return Restorer(linear, network if chosen == "network" else None, chosen, *_levels(noise), ways != _AS_IS), Errors(
+        **errors
+    )
 
 
 def linear_alone(x: Tensor, shape: tuple[int, ...], noise: Noise, seed: int) -> Restorer:
@@ -145,9 +146,13 @@ def _learns_covariance(noise: Noise) -> bool:
     return not isinstance(noise, Spoiled) or isinstance(noise.corruption, Masking)
 
 
-def mirrored(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return pictures (n, d) with left and right exchanged."""
-    return x.view(-1, *shape).flip(-1).flatten(1)
+def _varied(x: Tensor, shape: tuple[int, ...], ways: tuple[float, float, float], rng: torch.Generator) -> Tensor:
+    """Return a batch mirrored or not, and moved by a pixel or not, as often as it is in the covariance."""
+    mirror, move = torch.rand(2, generator=rng).tolist()
+    if move < ways[2]:
+        place = int(torch.randint(8, (), generator=rng))
+        return moved(x, shape)[place * len(x) : (place + 1) * len(x)]
+    return mirrored(x, shape) if mirror < 0.5 else x
 
 
 def moved(x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -167,7 +172,7 @@ def _train(
     noise: Noise,
     plan: Plan,
     judge: Pairs,
-    is_mirrored: bool,
+    ways: tuple[float, float, float],
     rng: torch.Generator,
 ) -> Tensor:
     """Train over one cycle of the rate; the network keeps the averaged weights that judged best, and its answer is returned."""
@@ -180,8 +185,8 @@ def _train(
     steps, order = max(1, plan.samples // plan.batch), _order(len(x), plan.batch, rng)
     for step in range(steps):
         rows = x[next(order)]
-        if is_mirrored and float(torch.rand((), generator=rng)) < 0.5:
-            rows = mirrored(rows, shape)
+        if ways != _AS_IS:
+            rows = _varied(rows, shape, ways, rng)
         _step(network, linear, noise.pairs(rows, rng), rng)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         adam.step(_rate((step + 1) / steps))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isthmus.apps.denoising.linear import Gaps, Linear, Prior
+from isthmus.apps.denoising.networks import Maps
 from isthmus.chunks import chunk_rows, chunks
 
 ANSWERS = ("input", "linear", "network")
@@ -25,6 +26,8 @@ class Restorer:
     low: float
     high: float
     """Between which noise levels the network has learned; both 0 where noise has no level."""
+    is_mirrored: bool = False
+    """Did the network learn from mirrored pictures too? Then it answers twice, and the mean is its answer."""
 
     def restore(self, y: Tensor, level: Tensor, observed: Tensor | None = None, answer: str | None = None) -> Tensor:
         """Return clean rows (n, d); ``level`` (n, 1) is the standard deviation of Gaussian noise.
@@ -49,12 +52,26 @@ class Restorer:
         if answer == "linear" or self.network is None:
             return linear
         if not self.high:
-            return corrected(self.network, linear, y, level, observed)
+            return self._corrected(self.network, y, level, observed)
         seen = level.clamp(self.low, self.high)
-        corrections = corrected(self.network, start(self.linear, y, seen, observed), y, seen, observed)
+        corrections = self._corrected(self.network, y, seen, observed)
         # far from the levels the network knows, the linear answer knows better
         trust = torch.minimum(2 * level / self.low, 2 * self.high / level.clamp_min(1e-12)).square().clamp_max(1)
         return linear + trust * (corrections - linear)
+
+    def _corrected(self, network: nn.Module, y: Tensor, level: Tensor, observed: Tensor | None) -> Tensor:
+        answer = corrected(network, start(self.linear, y, level, observed), y, level, observed)
+        if not self.is_mirrored or not isinstance(network, Maps):
+            return answer
+        y = mirrored(y, network.shape)
+        observed = None if observed is None else mirrored(observed, network.shape)
+        other = corrected(network, start(self.linear, y, level, observed), y, level, observed)
+        return (answer + mirrored(other, network.shape)) / 2
+
+
+def mirrored(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return pictures (n, d) with left and right exchanged."""
+    return x.view(-1, *shape).flip(-1).flatten(1)
 
 
 def start(linear: Linear, y: Tensor, level: Tensor, observed: Tensor | None) -> Tensor:

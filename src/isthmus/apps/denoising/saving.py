@@ -43,6 +43,7 @@ def to_saved(denoiser: Any) -> Saved:
         restorer = denoiser.restorer_
         kind = next(name for name, each in _LINEAR.items() if isinstance(restorer.linear, each))
         config |= {"shape": list(denoiser.shape_), "linear": kind, "levels": [restorer.low, restorer.high]}
+        config["is_mirrored"] = restorer.is_mirrored
         config["planes"] = 0
         fields = _FIELDS[kind]
         arrays |= {f"linear.{name}": getattr(restorer.linear, name).numpy() for name in fields}
@@ -84,7 +85,7 @@ def restore(denoiser: Any, saved: Saved) -> None:
                 "the weights in model.safetensors do not fit config.json; copy the model again."
             ) from error
         network.eval().requires_grad_(False)
-    denoiser.restorer_ = Restorer(linear, network, denoiser.answer_, *config["levels"])
+    denoiser.restorer_ = Restorer(linear, network, denoiser.answer_, *config["levels"], config["is_mirrored"])
     if denoiser.kind_ == "pictures":
         denoiser.dtype_, denoiser.scaling_ = np.dtype(config["dtype"]), Scaling(**dict(_under(arrays, "scaling")))
     else:
