@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from isthmus.apps.augmentation import augmentation_gain as augmentation_gain
     from isthmus.apps.clustering import Clusterer as Clusterer
     from isthmus.apps.clustering import Clustering as Clustering
+    from isthmus.apps.denoising.denoiser import Denoiser as Denoiser
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
@@ -186,6 +187,7 @@ _HOMES = {
         "code_quality",
         "latent_dim_curve",
     ),
+    "isthmus.apps.denoising.denoiser": ("Denoiser",),
     "isthmus.apps.imputation": ("Imputer",),
     "isthmus.apps.generation.alike": ("sample_like",),
     "isthmus.apps.generation.quality": ("sample_quality",),

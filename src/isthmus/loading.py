@@ -12,6 +12,7 @@ from isthmus import persistence
 _REBUILT_BY = {
     "autoencoder": "isthmus.estimator",
     "clusterer": "isthmus.apps.clustering",
+    "denoiser": "isthmus.apps.denoising.denoiser",
     "detector": "isthmus.apps.anomaly.detector",
     "index": "isthmus.apps.retrieval",
     "imputer": "isthmus.apps.imputation.imputer",

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from isthmus import __version__
+from isthmus.cli.cleaning import denoise
 from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
 from isthmus.cli.filling import impute
@@ -46,6 +47,7 @@ COMMANDS = (
     synthesize,
     augment,
     impute,
+    denoise,
     detect,
     search,
     cluster,
