@@ -164,6 +164,22 @@ def test_an_index_of_another_model(ae, folder) -> None:
         ist.Index.load(folder / "index", other).query(table()[:1])
 
 
+# -- denoise ------------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_smaller_than_a_tile_and_rows_that_cannot_be_denoised() -> None:
+    rng, numbers = np.random.default_rng(0), table()[["size", "weight"]]
+    with refused("smaller than a tile of 32 x 32; set tile=12"):
+        ist.Denoiser(tile=32).fit(rng.random((30, 12, 12)))
+    with refused("too small to be restored alone"):
+        ist.Denoiser(regime="single").fit_transform(rng.random((5, 5)))
+    numbers.loc[3] = np.nan
+    with refused("have gaps"):
+        ist.Denoiser().fit(numbers)
+    with refused("say how strong it is"):
+        ist.Denoiser(regime="noisy").fit(table()[["size", "weight"]])
+
+
 # -- impute, detect -----------------------------------------------------------------------------------------------------
 
 
@@ -227,7 +243,9 @@ def test_what_was_never_fitted() -> None:
         ("sample -m synthesizer -o new.csv --where kind=huge", "kind=huge; it holds large, small"),
         ("sample -m synthesizer -o new.csv --where size=50..", "no row of the training data has size=50.."),
         ("sample -m synthesizer -o new.csv --where large", "write COLUMN=VALUE"),
-        ("augment rows.csv -m synthesizer -o more.csv", "augment needs an autoencoder"),
+        ("denoise rows.csv -m model -o clean.csv", "is a saved Autoencoder; give a denoiser"),
+        ("denoise rows.csv --clean nowhere.csv -o clean.csv", "nowhere.csv"),
+        ("augment rows.csv -m synthesizer -o more.csv", "is a saved Synthesizer; give an autoencoder"),
         ("augment rows.csv -m model -o more.csv --labels kind", "the model was trained on the column 'kind'"),
         ("interpolate rows.csv -m model -o walk.csv --rows 0,80", "the data has the rows 0 to 79"),
         ("interpolate rows.csv -m model -o walk.csv --rows 0", "must name two rows"),
