@@ -19,6 +19,7 @@ from isthmus.cli.filling import impute
 from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
 from isthmus.cli.generating import interpolate, sample
+from isthmus.cli.serving import export, serve
 from isthmus.cli.showing import info, report, variants
 from isthmus.cli.using import decode, encode, reconstruct
 from isthmus.errors import DataWarning
@@ -45,6 +46,8 @@ COMMANDS = (
     detect,
     search,
     cluster,
+    serve,
+    export,
     report,
     info,
     variants,
