@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import OperatingCurveDisplay as OperatingCurveDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
     from isthmus.apps.displays import ScoreHistogramDisplay as ScoreHistogramDisplay
+    from isthmus.apps.exporting import OnnxModel as OnnxModel
+    from isthmus.apps.exporting import export_onnx as export_onnx
     from isthmus.apps.generation.alike import sample_like as sample_like
     from isthmus.apps.generation.quality import sample_quality as sample_quality
     from isthmus.apps.generation.strips import WalkDisplay as WalkDisplay
@@ -159,6 +161,10 @@ _HOMES = {
         "OperatingCurveDisplay",
         "ReconstructionDisplay",
         "ScoreHistogramDisplay",
+    ),
+    "isthmus.apps.exporting": (
+        "OnnxModel",
+        "export_onnx",
     ),
     "isthmus.apps.imputation": ("Imputer",),
     "isthmus.apps.generation.alike": ("sample_like",),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -17,7 +16,7 @@ from isthmus import __version__
 from isthmus.threads import keep_to
 from isthmus.web.answers import Answer, chosen
 from isthmus.web.asking import Asked, Reader, kind_of
-from isthmus.web.batching import Batcher
+from isthmus.web.batching import Batcher, Turn
 from isthmus.web.describing import DESCRIPTION, described, documented, facts_of, path_of
 from isthmus.web.guard import Guard, Limits
 from isthmus.web.metrics import Metrics
@@ -48,10 +47,10 @@ class Engine:
     def __init__(self, served: Sequence[Served], settings: Settings) -> None:
         self.settings, self.metrics = settings, Metrics()
         self.models = {each.name: each for each in served}
-        self.pool = ThreadPoolExecutor(1, "isthmus-compute", initializer=keep_to, initargs=(settings.threads,))
+        self.turn = Turn(partial(keep_to, settings.threads))
         self._queues = {
             (name, verb): Batcher(
-                partial(each.compute, verb), self.pool, partial(self.metrics.computed, name, verb), settings.batching
+                partial(each.compute, verb), self.turn, partial(self.metrics.computed, name, verb), settings.batching
             )
             for name, each in self.models.items()
             for verb in {*each.verbs} & {*QUEUED}
@@ -86,8 +85,9 @@ class Engine:
         return await self._queues[served.name, verb](rows, kind)
 
     async def _alone(self, served: Served, verb: str, call: Callable[[], Any]) -> Any:
-        start = time.perf_counter()
-        found = await asyncio.get_running_loop().run_in_executor(self.pool, call)
+        async with self.turn:
+            start = time.perf_counter()
+            found = await self.turn.run(call)
         self.metrics.computed(served.name, verb, 1, time.perf_counter() - start)
         return found
 

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ import pyarrow as pa
 
 MOST_ROWS = 256
 """The most rows of a batch; a larger request is computed in turns, so that small ones get through."""
+
+_IN_A_TURN = 8
+"""So many requests that go alone, most of which the library refuses at once, do not cost a queue its turn."""
 
 
 @dataclass
@@ -32,18 +35,37 @@ class Job:
     answer: asyncio.Future[Any]
 
 
+class Turn:
+    """The thread that computes, and the right to use it: whoever has waited longest is next."""
+
+    def __init__(self, prepare: Callable[[], None]) -> None:
+        """``prepare`` is called in the thread before anything else."""
+        self._pool = ThreadPoolExecutor(1, "isthmus-compute", initializer=prepare)
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+
+    async def __aexit__(self, *error: object) -> None:
+        self._lock.release()
+
+    async def run(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        """Compute something in the thread; to be called by whose turn it is."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *inputs)
+
+
 class Batcher:
     """The queue of one verb of one model: ``compute(rows)`` returns as many rows as it is given."""
 
     def __init__(
         self,
         compute: Callable[[Any], Any],
-        pool: Executor,
+        turn: Turn,
         note: Callable[[int, float], None],
         together: bool = True,
     ) -> None:
         """``note(rows, seconds)`` is told of each batch; without ``together`` every request is computed alone."""
-        self._compute, self._pool, self._note, self._together = compute, pool, note, together
+        self._compute, self._turn, self._note, self._together = compute, turn, note, together
         self._waiting: deque[Job] = deque()
         self._running: asyncio.Task[None] | None = None
 
@@ -64,8 +86,14 @@ class Batcher:
 
     async def _work(self) -> None:
         try:
-            while batch := self._next():
-                await self._answer(batch)
+            while self._waiting:
+                async with self._turn:  # who comes while others compute still gets into the batch
+                    for _ in range(_IN_A_TURN):
+                        batch = self._next()
+                        if batch:
+                            await self._answer(batch)
+                        if not batch or batch[0].kind is not None:
+                            break
         finally:
             self._running = None
 
@@ -88,10 +116,9 @@ class Batcher:
         return batch
 
     async def _answer(self, batch: list[Job]) -> None:
-        loop, start = asyncio.get_running_loop(), time.perf_counter()
-        rows = joined([job.rows for job in batch])
+        start = time.perf_counter()
         try:
-            found = await loop.run_in_executor(self._pool, self._compute, rows)
+            found = await self._turn.run(self._compute, joined([job.rows for job in batch]))
         except Exception as error:
             if len(batch) == 1:
                 _settle(batch[0].answer, error=error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from typing import Any
@@ -14,7 +15,8 @@ from isthmus.web.guard import Guard
 
 log = logging.getLogger("isthmus.web")
 GRACE = 0.5
-"""Seconds for which connections that are idle stay open once the service is told to stop: a request may be on its way."""
+"""Once told to stop, the service listens on for so many seconds, while every answer says that it is the last of its connection;
+then for as many it keeps idle connections open, on which a request may be on its way."""
 
 
 def run(guard: Guard, host: str, port: int, ready: Any = None) -> None:
@@ -32,7 +34,8 @@ def run(guard: Guard, host: str, port: int, ready: Any = None) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(guard.limits.seconds) + 1,
     )
-    Server(config, guard, ready).run()
+    with contextlib.suppress(KeyboardInterrupt):  # it has been heeded by then
+        Server(config, guard, ready).run()
 
 
 class Server(uvicorn.Server):
@@ -51,6 +54,9 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._guard.draining = True  # from here on every answer says that it is the last of its connection
         log.info({"event": "stopping", "in_flight": self._guard.metrics.in_flight})
+        await asyncio.sleep(GRACE)
+        for server in self.servers:
+            server.close()  # in the same turn of the loop in which it has accepted who was waiting
         await asyncio.sleep(GRACE)
         await super().shutdown(sockets)
         log.info({"event": "stopped"})

@@ -32,11 +32,11 @@ class Answers(NamedTuple):
     codes: Tensor
     """(rows, latent): ``transform(x)``"""
     reconstruction: Tensor
-    """(rows, *sample): ``reconstruct(x)``, whole numbers not rounded"""
+    """(rows, *sample): ``reconstruct(x)``, whole numbers neither rounded nor kept in range"""
     score: Tensor
     """(rows,): ``score_samples(x)``, higher is more normal"""
     decoded: Tensor
-    """(codes, *sample): ``inverse_transform(z)``, whole numbers not rounded"""
+    """(codes, *sample): ``inverse_transform(z)``, whole numbers neither rounded nor kept in range"""
 
 
 class Graph(nn.Module):

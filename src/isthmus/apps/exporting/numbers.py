@@ -63,7 +63,7 @@ class Scaled(nn.Module):
         return _seen(x)
 
     def decode(self, x: Tensor) -> Tensor:
-        """x (B, *shape) -> X (B, *sample), not rounded."""
+        """x (B, *shape) -> X (B, *sample), neither rounded nor kept in the range of a type."""
         return self._outside(x.to(self.type) * self.unit + self.origin)
 
     def _outside(self, X: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CHECKED = (1, 7, 256)
 """The batches at which the graph must agree with torch."""
 TOLERANCE = 1e-5
-"""How far an answer may be from that of torch: in scaled units, relative to numbers larger than 1."""
+"""How far an answer may be from that of torch: of rows in scaled units, of codes in their spread, relative to larger numbers."""
 _MISSING = 0.05
 """The share of numbers that are gaps in the rows it is checked on."""
 INSTALL = 'pip install "isthmus[onnx]"'
@@ -173,8 +173,9 @@ def _checked(content: bytes, ae: Autoencoder, graph: Graph) -> dict[str, float]:
             right = [values.numpy() for values in graph(torch.from_numpy(x), torch.from_numpy(z))]
         right[OUTPUTS.index("codes")], right[OUTPUTS.index("score")] = _of_the_library(ae, x)
         units = graph.numbers.units.numpy()
+        scales = {"codes": _spread(ae), "reconstruction": units, "decoded": units, "score": np.ones(1)}
         for name, a, b in zip(OUTPUTS, running.run(list(OUTPUTS), {"x": x, "z": z}), right, strict=True):
-            worst[name] = max(worst[name], difference(a, b, units if name in ("reconstruction", "decoded") else None))
+            worst[name] = max(worst[name], difference(a, b, scales[name]))
     far = max(worst, key=lambda name: worst[name])
     if not worst[far] <= TOLERANCE:
         raise SettingError(
@@ -214,10 +215,16 @@ def _plausible_codes(ae: Autoencoder, n: int, rng: np.random.Generator) -> np.nd
     return np.ascontiguousarray(known[rng.integers(len(known), size=n)], np.float32)
 
 
-def difference(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> float:
-    """Return the largest |a - b| / max(units, |b|); infinite where one is a gap or not finite, and the other not."""
+def _spread(ae: Autoencoder) -> np.ndarray:
+    """Return how large each number of a code is, (latent,), at least 1."""
+    known = ae.codes_.flatten(1).double().numpy()
+    return np.maximum(1.0, np.sqrt(np.square(known).mean(0))) if len(known) else np.ones(ae.code_size_)
+
+
+def difference(a: np.ndarray, b: np.ndarray, scale: np.ndarray) -> float:
+    """Return the largest |a - b| / max(scale, |b|); infinite where one is a gap or not finite, and the other not."""
     if a.shape != b.shape or (np.isfinite(a) != np.isfinite(b)).any():
         return float("inf")
     a, b = a.astype(np.float64), b.astype(np.float64)
-    size = np.maximum(1.0 if units is None else units, np.abs(b))
+    size = np.maximum(scale, np.abs(b))
     return float(np.nanmax(np.abs(a - b) / size, initial=0.0))
