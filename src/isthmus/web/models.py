@@ -62,7 +62,9 @@ class Served:
         """Find out how many rows to compute at once, and answer every verb once, so that no client waits for it."""
         self.example = self._some_row()
         heaviest = self._run_of(self.verbs[1] if isinstance(self.model, Autoencoder) else "detect")
-        probe = self.example_codes() if self.verbs[1] == "decode" and isinstance(self.model, Autoencoder) else self.example
+        probe = (
+            self.example_codes() if self.verbs[1] == "decode" and isinstance(self.model, Autoencoder) else self.example
+        )
         self.few = rows_for_few(lambda: heaviest(probe))
         if self.graph is not None:
             self.graph.few = self.few
