@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import OperatingCurveDisplay as OperatingCurveDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
     from isthmus.apps.displays import ScoreHistogramDisplay as ScoreHistogramDisplay
+    from isthmus.apps.exporting import OnnxModel as OnnxModel
+    from isthmus.apps.exporting import export_onnx as export_onnx
     from isthmus.apps.features import CodeMap as CodeMap
     from isthmus.apps.features import CodeQuality as CodeQuality
     from isthmus.apps.features import LatentDimCurve as LatentDimCurve
@@ -188,6 +190,10 @@ _HOMES = {
         "latent_dim_curve",
     ),
     "isthmus.apps.denoising.denoiser": ("Denoiser",),
+    "isthmus.apps.exporting": (
+        "OnnxModel",
+        "export_onnx",
+    ),
     "isthmus.apps.imputation": ("Imputer",),
     "isthmus.apps.generation.alike": ("sample_like",),
     "isthmus.apps.generation.quality": ("sample_quality",),

@@ -20,6 +20,7 @@ from isthmus.cli.filling import impute
 from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
 from isthmus.cli.generating import interpolate, sample
+from isthmus.cli.serving import export, serve
 from isthmus.cli.showing import info, report, variants
 from isthmus.cli.studying import draw_map, features, latent_dims
 from isthmus.cli.synthesizing import augment, synthesize
@@ -53,6 +54,8 @@ COMMANDS = (
     cluster,
     features,
     latent_dims,
+    serve,
+    export,
     report,
     info,
     variants,
