@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +31,7 @@ from isthmus.inference import few_at_once
 from isthmus.web import Served, Settings, create_app
 from isthmus.web.bodies import ARROW, ARROW_FILE, JSON, NPY, PARQUET
 from isthmus.web.guard import Limits
+from isthmus.web.logs import log_to_stderr
 
 KEY = "0123456789abcdef0123"
 
@@ -575,6 +578,18 @@ def test_slow_and_oversized_clients_meet_limits_and_sigterm_loses_nothing(proces
     assert {"request_id", "ms", "model", "verb", "bytes_in", "time", "level"} <= done[0].keys()
 
 
+def test_warnings_are_lines_of_the_log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for logger in (logging.getLogger("isthmus.web"), logging.getLogger("uvicorn.error")):
+        for what in ("handlers", "propagate", "level"):
+            monkeypatch.setattr(logger, what, getattr(logger, what))  # put back as they were
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        log_to_stderr()
+        warnings.warn("column 'town' is new", UserWarning, stacklevel=1)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["level"], line["text"]) == ("warning", "warning", "column 'town' is new")
+
+
 @pytest.mark.long
 def test_schemathesis_finds_no_answer_that_the_description_does_not_know(
     folders: dict[str, Path], tmp_path: Path
@@ -602,6 +617,8 @@ def test_schemathesis_finds_no_answer_that_the_description_does_not_know(
                 "30",
                 "--seed",
                 "1",
+                "--request-timeout",
+                "60",
                 "--phases",
                 "examples,coverage,fuzzing",
                 # a walk needs as many rows at both ends, a date must be one that its column can hold: no schema says so
