@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from isthmus.apps.anomaly.tiles import TiledDetector as TiledDetector
     from isthmus.apps.clustering import Clusterer as Clusterer
     from isthmus.apps.clustering import Clustering as Clustering
+    from isthmus.apps.compression.archive import Archive as Archive
+    from isthmus.apps.compression.archive import decompress as decompress
+    from isthmus.apps.compression.compressor import Compressor as Compressor
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
@@ -151,6 +154,8 @@ _HOMES = {
         "Clustering",
     ),
     "isthmus.apps.anomaly.tiles": ("TiledDetector",),
+    "isthmus.apps.compression.archive": ("Archive", "decompress"),
+    "isthmus.apps.compression.compressor": ("Compressor",),
     "isthmus.apps.displays": (
         "BaselineDisplay",
         "CodeMapDisplay",

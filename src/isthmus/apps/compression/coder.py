@@ -120,6 +120,8 @@ class Encoder:
         if not len(symbols):
             return
         tables = tables if isinstance(tables, Tables) else Tables(tables)
+        if tables.probabilities.shape[1] == 1:  # one symbol, which goes without saying
+            return
         if which is None:
             self._coder.encode(symbols, models.Categorical(perfect=False), tables.probabilities)
             return
@@ -165,6 +167,8 @@ class Decoder:
         if not len(tables if which is None else which):
             return np.zeros(0, np.int64)
         tables = tables if isinstance(tables, Tables) else Tables(tables)
+        if tables.probabilities.shape[1] == 1:
+            return np.zeros(len(tables if which is None else which), np.int64)
         if which is None:
             family = models.Categorical(perfect=False)
             return _guarded(self._coder, family, tables.probabilities).astype(np.int64)

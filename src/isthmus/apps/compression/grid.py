@@ -140,7 +140,7 @@ class Grid:
         if self.stride == 1:
             return Integers(X, None, None)
         lowest = 0 if values.dtype.kind == "u" else -(2**62)
-        far = (X < lowest) | (X > 2**62)
+        far = (lowest > X) | (X > 2**62)
         return Integers(_held_over(X, far), far, None) if far.any() else Integers(X, None, None)
 
     def _from_whole(self, X: np.ndarray, dtype: np.dtype) -> np.ndarray:

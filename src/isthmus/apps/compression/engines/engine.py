@@ -16,8 +16,11 @@ from isthmus.errors import DataError
 LEARNED: dict[str, str] = {}
 """Engines that learn a model, by the name that files call them: "module:class", imported when one is needed."""
 
-CLASSICAL: dict[str, str] = {}
-"""Engines without a model: the floor."""
+CLASSICAL: dict[str, str] = {
+    "classical": "isthmus.apps.compression.engines.classical:Classical",
+    "residuals": "isthmus.apps.compression.engines.residuals:Residuals",
+}
+"""Engines without a model: the floor. They are built of the shape of a sample alone."""
 
 
 class UnsuitedError(Exception):
