@@ -16,7 +16,7 @@ from isthmus.apps.compression.coder import Decoder, Encoder
 from isthmus.apps.compression.engines import mixture
 from isthmus.apps.compression.engines.engine import UnsuitedError, nearest
 from isthmus.apps.compression.engines.integers import IntegerNet, Layer, get_array, put_array
-from isthmus.apps.compression.engines.mixture import Mixture, Tally, Wire
+from isthmus.apps.compression.engines.mixture import Tally, Wire
 from isthmus.apps.compression.engines.neighbours import Neighbourhood, neighbourhood, suits
 from isthmus.errors import DataError
 
@@ -38,7 +38,6 @@ class Context:
     count : symbols are 0 .. count.
     layers : of the network: inputs are neighbours, then the numbers of the place, then the code.
     places : (places, numbers) whole numbers within LARGEST.
-    code : the linear code, or None.
     """
 
     name: ClassVar[str] = "context"
@@ -69,7 +68,9 @@ class Context:
         return max(4, self.count.bit_length())
 
     @classmethod
-    def learn(cls, X: np.ndarray, stride: int, seed: int, effort: str) -> Self | None:
+    def learn(
+        cls, X: np.ndarray, stride: int, seed: int, effort: str, width: int | None = None, share: float = 1.0
+    ) -> Self | None:
         """Learn of ``X``; None where samples are few, no pictures, or of more than 4096 values a place."""
         n, shape = len(X), X.shape[1:]
         places = int(np.prod(shape))
@@ -87,15 +88,15 @@ class Context:
         empty = cls.__new__(cls)
         empty.shape, empty.stride, empty.low, empty.falling, empty.count = shape, stride, low, falling, count
         empty.near = neighbourhood(shape)
-        layers, table = train(empty._symbols(X), count, empty.near, seed, effort)
+        layers, table = train(empty.symbols(X), count, empty.near, seed, effort, width, share)
         return cls(shape, stride, low, falling, count, layers, table)
 
     def encode(self, X: np.ndarray, stride: int) -> tuple[bytes, np.ndarray]:
         """Return the payload and what it decodes to: exact for stride 1, else within half a stride."""
         if stride != self.stride:
             raise UnsuitedError(f"the model is for steps of {self.stride}, not {stride}")
-        symbols = self._symbols(X)
-        decoded = self._values(symbols, len(X))
+        symbols = self.symbols(X)
+        decoded = self.values(symbols, len(X))
         flat, wrong = decoded.reshape(-1), np.flatnonzero(np.abs(X - decoded) > stride // 2)
         if len(wrong) > _ESCAPES * X.size:
             raise UnsuitedError(f"{len(wrong)} of {X.size} values lie beyond those learned")
@@ -118,14 +119,14 @@ class Context:
         values = decoder.get_integers(number)
         if number and not (0 <= wrong.min() and wrong.max() < size):
             raise DataError("values that stand apart lie outside of their chunk; the file is damaged.")
-        decoded = self._values(self.transfer(rows, mixture.reading(decoder), None), rows)
+        decoded = self.values(self.transfer(rows, mixture.reading(decoder), None), rows)
         decoded.reshape(-1)[wrong] = values
         return decoded
 
     def cost(self, X: np.ndarray) -> float:
         """Return the bits that the values of ``X`` ought to take."""
         tally = Tally()
-        self.transfer(len(X), tally, self._symbols(X))
+        self.transfer(len(X), tally, self.symbols(X))
         return tally.bits
 
     def transfer(self, rows: int, wire: Wire, symbols: np.ndarray | None) -> np.ndarray:
@@ -136,18 +137,18 @@ class Context:
         for t in range(places):
             outputs = self._net(inputs[self.near.around[t]], self._of_place[:, t : t + 1])
             guess = clipped_gradient(*known[self.near.west_north_both[t]])
-            parameters = Mixture.read(outputs, guess, self.depth)
-            known[t] = mixture.transfer(parameters, self.count, wire, None if symbols is None else symbols[t])
+            symbol = None if symbols is None else symbols[t]
+            known[t] = mixture.transfer(outputs, guess, self.depth, self.count, wire, symbol)
             inputs[t] = known[t] >> shift
         return known[:places]
 
-    def _symbols(self, X: np.ndarray) -> np.ndarray:
+    def symbols(self, X: np.ndarray) -> np.ndarray:
         """Return symbols (places, rows), those beyond the range cut."""
         flat = X.reshape(len(X), -1)[:, self.near.order].T
         symbols = np.clip(nearest(flat - self.low, self.stride), 0, self.count)
         return self.count - symbols if self.falling else symbols
 
-    def _values(self, symbols: np.ndarray, rows: int) -> np.ndarray:
+    def values(self, symbols: np.ndarray, rows: int) -> np.ndarray:
         """Return values (rows, *shape) of symbols (places, rows)."""
         symbols = self.count - symbols if self.falling else symbols
         flat = np.empty((rows, len(symbols)), np.int64)

@@ -13,41 +13,46 @@ import torch
 from torch.nn import functional
 
 from isthmus.apps.compression.engines import mixture
-from isthmus.apps.compression.engines.integers import FRACTION, HIGHEST, Layer
+from isthmus.apps.compression.engines.integers import Layer
 from isthmus.apps.compression.engines.mixture import COMPONENTS
 from isthmus.apps.compression.engines.neighbours import Neighbourhood
+from isthmus.apps.compression.engines.rounding import Rounded, descend, to_steps
 
 _BATCH = 4096
 _PASSES = {"quick": (10, 3_000), "default": (60, 30_000), "thorough": (120, 90_000)}
 _RATE = 4e-3
-_HIDDEN_STEP, _OUTPUT_STEP, _PLACE_STEP = 6, mixture.OUTPUT_FRACTION - FRACTION, 8
 _PLACE_NUMBERS = 16
-_ROUNDED_FROM = 0.6
+_LARGEST_NUMBER = 0.99
 _MOST_VALUES = 1 << 27
 
 
 def train(
-    symbols: np.ndarray, count: int, near: Neighbourhood, seed: int, effort: str
+    symbols: np.ndarray,
+    count: int,
+    near: Neighbourhood,
+    seed: int,
+    effort: str,
+    width: int | None = None,
+    share: float = 1.0,
 ) -> tuple[list[Layer], np.ndarray]:
-    """Return layers and place numbers for ``symbols`` (places, rows) of 0 .. count."""
+    """Return layers and place numbers for ``symbols`` (places, rows) of 0 .. count.
+
+    ``width`` of the network, by default what the data can pay for; ``share`` of the usual number of steps.
+    """
     depth = max(4, count.bit_length())
     data = _Pixels(symbols, near, depth, seed)
     passes, most = _PASSES[effort]
-    steps = int(min(max(passes * symbols.size / _BATCH, 300), most))
+    steps = int(share * min(max(passes * symbols.size / _BATCH, 300), most))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = _Net(near.around.shape, _width(symbols.size), depth)
-    optimiser = torch.optim.Adam(net.parameters(), lr=_RATE, betas=(0.9, 0.98))
-    for step in range(steps):
-        share = step / steps
-        for group in optimiser.param_groups:
-            group["lr"] = _RATE * min(1.0, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+        net = _Net(near.around.shape, width or _width(symbols.size), depth)
+
+    def loss(rounded: bool) -> torch.Tensor:
         place, known, guess, value, weight = data.batch()
-        outputs = net(known, place, rounded=share > _ROUNDED_FROM)
-        loss = (weight * nats(outputs, guess, value, count, depth)).sum() / weight.sum()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
+        outputs = net(known, place, rounded)
+        return (weight * nats(outputs, guess, value, count, depth)).sum() / weight.sum()
+
+    descend(net.parameters(), loss, steps, _RATE)
     return net.whole()
 
 
@@ -96,22 +101,15 @@ class _Pixels:
 
 
 class _Net(torch.nn.Module):
-    """Neighbours and place -> the outputs of the mixture, in floats that may be rounded as the whole numbers will be."""
+    """Neighbours and place -> the outputs of the mixture."""
 
     def __init__(self, around: tuple[int, ...], width: int, depth: int) -> None:
         super().__init__()
         places, features = around
-        self.features, self.input_bits = features, min(depth, 8)
         self.places = torch.nn.Parameter(0.1 * torch.randn(places, _PLACE_NUMBERS))
-        self.layers = torch.nn.ModuleList(
-            [
-                torch.nn.Linear(features + _PLACE_NUMBERS, width),
-                torch.nn.Linear(width, width),
-                torch.nn.Linear(width, mixture.OUTPUTS),
-            ]
-        )
-        last: Any = self.layers[2]
+        self.net = Rounded(features + _PLACE_NUMBERS, width, mixture.OUTPUTS, min(depth, 8))
         with torch.no_grad():
+            last = self.net.last
             last.weight.mul_(0.1)
             last.bias.zero_()
             last.bias[COMPONENTS : 2 * COMPONENTS] = torch.linspace(-2, 2, COMPONENTS)
@@ -120,51 +118,14 @@ class _Net(torch.nn.Module):
 
     def forward(self, known: torch.Tensor, place: torch.Tensor, rounded: bool) -> torch.Tensor:
         """Return outputs (B, OUTPUTS)."""
-        table = self.places.clamp(-0.99, 0.99)
-        steps = [_HIDDEN_STEP, _HIDDEN_STEP, _OUTPUT_STEP]
-        h = torch.cat([known, (_rounded(table, self.input_bits) if rounded else table)[place]], 1)
-        for i, (layer, step) in enumerate(zip(self.layers, steps, strict=True)):
-            weight: Any = layer.weight
-            h = functional.linear(h, _rounded(weight, step) if rounded else weight, layer.bias)  # type: ignore[arg-type]
-            if i < 2:
-                h = _Activation.apply(h, rounded)
-        return h
+        table = self.places.clamp(-_LARGEST_NUMBER, _LARGEST_NUMBER)
+        table = to_steps(table, self.net.input_bits) if rounded else table
+        return self.net(torch.cat([known, table[place]], 1), rounded)
 
     def whole(self) -> tuple[list[Layer], np.ndarray]:
         """Return layers and place numbers, in whole numbers."""
-        layers, unit = [], self.input_bits
-        for i, (layer, step) in enumerate(zip(self.layers, [_HIDDEN_STEP, _HIDDEN_STEP, _OUTPUT_STEP], strict=True)):
-            weight, bias = (p.detach().double().numpy() for p in (layer.weight, layer.bias))
-            shift = 0 if i == 2 else unit + step - FRACTION
-            half = 0 if i == 2 else 1 << shift >> 1
-            whole_bias = np.round(bias * 2.0 ** (unit + step)).astype(np.int64)
-            coarse = max(0, unit + step - 10)  # a bias in steps of 2^-10 is fine enough
-            whole_bias = ((whole_bias + (1 << coarse >> 1)) >> coarse << coarse) + half
-            layers.append(Layer(np.round(weight * 2.0**step).astype(np.int64), whole_bias, shift))
-            unit = FRACTION
-        table = self.places.detach().clamp(-0.99, 0.99).double().numpy()
-        return layers, np.round(table * 2.0**self.input_bits).astype(np.int64)
-
-
-class _Activation(torch.autograd.Function):
-    """Cut to what an activation can hold, and round to its steps; the gradient passes as if it were not rounded."""
-
-    @staticmethod
-    def forward(ctx: Any, h: torch.Tensor, rounded: bool) -> torch.Tensor:
-        h = h.detach().mul_(1 << FRACTION) if not rounded else h.detach().mul_(1 << FRACTION).round_()
-        h = h.clamp_(0, HIGHEST).mul_(2.0**-FRACTION)
-        ctx.save_for_backward(h)
-        return h
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        (h,) = ctx.saved_tensors
-        return torch.where((h > 0) & (h < HIGHEST * 2.0**-FRACTION), grads[0], 0.0), None
-
-
-def _rounded(values: torch.Tensor, bits: int) -> torch.Tensor:
-    """Return values rounded to 2^-bits; the gradient passes as if they were not."""
-    return values + (torch.round(values.detach() * 2.0**bits) * 2.0**-bits - values.detach())
+        table = self.places.detach().clamp(-_LARGEST_NUMBER, _LARGEST_NUMBER).double().numpy()
+        return self.net.whole(), np.round(table * 2.0**self.net.input_bits).astype(np.int64)
 
 
 def nats(outputs: torch.Tensor, guess: torch.Tensor, value: torch.Tensor, count: int, depth: int) -> torch.Tensor:

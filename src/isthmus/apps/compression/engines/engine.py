@@ -13,7 +13,10 @@ import numpy as np
 
 from isthmus.errors import DataError
 
-LEARNED: dict[str, str] = {}
+LEARNED: dict[str, str] = {
+    "context": "isthmus.apps.compression.engines.context:Context",
+    "latent": "isthmus.apps.compression.engines.latent:Latent",
+}
 """Engines that learn a model, by the name that files call them: "module:class", imported when one is needed."""
 
 CLASSICAL: dict[str, str] = {

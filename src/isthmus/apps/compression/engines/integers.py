@@ -21,6 +21,8 @@ HIGHEST = 1023
 """Activations are 0 .. HIGHEST."""
 FRACTION = 7
 """An activation a stands for a / 2^FRACTION."""
+OUTPUT_FRACTION = 15
+"""An output o stands for o / 2^OUTPUT_FRACTION."""
 SIGMOID_STEP = 11
 """The table of the sigmoid has 2^SIGMOID_STEP entries for each unit of its argument."""
 SIGMOID_BITS = 20
@@ -105,6 +107,8 @@ def put_array(encoder: Encoder, values: np.ndarray) -> None:
     counts = np.bincount(np.minimum(flat - low, 4096)) if high - low < 4096 else np.zeros(0, np.int64)
     dense = 0 < len(counts) < 2 * len(flat)
     encoder.put_integers(np.array([dense, low, high - low if dense else 0]))
+    if dense and high == low:
+        return
     if dense:
         # a two-sided exponential around the centre says the counts well enough, and costs two numbers
         middle = int(np.median(flat))
@@ -123,6 +127,8 @@ def get_array(decoder: Decoder, shape: tuple[int, ...]) -> np.ndarray:
     dense, low, span = decoder.get_integers(3).tolist()
     if not dense:
         return decoder.get_integers(size).reshape(shape)
+    if not span:
+        return np.full(shape, low, np.int64)
     centre, spread = decoder.get_integers(2).tolist()
     if not (0 <= span < 4096 and 0 <= centre <= span and 0 < spread < 1 << 20):
         raise DataError("the table of a model's weights does not fit; the file is damaged.")

@@ -13,13 +13,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from isthmus.apps.compression.coder import BITS, Decoder, Encoder
-from isthmus.apps.compression.engines.integers import SIGMOID_BITS, SIGMOID_STEP, power_table, sigmoid
+from isthmus.apps.compression.engines.integers import OUTPUT_FRACTION, SIGMOID_BITS, SIGMOID_STEP, power_table, sigmoid
 
 COMPONENTS = 5
 OUTPUTS = 3 * COMPONENTS + 1
 """Logits, means, logarithms of scales, and the logit of the hurdle."""
-OUTPUT_FRACTION = 15
-"""An output o of the network stands for o / 2^OUTPUT_FRACTION."""
 _WEIGHT_BITS = 14
 _FLOOR_BITS = 10
 """2^-10 of the mass is spread evenly over the symbols, so that each can be coded."""
@@ -33,8 +31,6 @@ _FRACTION_OF_SCALE = 10
 class Mixture(NamedTuple):
     """What a network says of each of ``rows`` symbols, whole numbers."""
 
-    zero: np.ndarray
-    """(rows,) chance of the symbol 0 in 2^BITS."""
     weight: np.ndarray
     """(COMPONENTS, rows), about 2^_WEIGHT_BITS in all."""
     mean: np.ndarray
@@ -56,9 +52,8 @@ class Mixture(NamedTuple):
         mean = (guess.astype(np.int64) << _GREY) + _halved(whole[K : 2 * K], OUTPUT_FRACTION - depth)
         inverse = power_table(-_SCALES * (depth - 1), _SCALES * 3, _SCALES, SIGMOID_STEP - _GREY + _FRACTION_OF_SCALE)
         scale = _halved(whole[2 * K : 3 * K], OUTPUT_FRACTION - 3) + 3 * _SCALES  # steps above 2^-3 symbols
-        zero = sigmoid(whole[3 * K] >> (OUTPUT_FRACTION - SIGMOID_STEP)) >> (SIGMOID_BITS - BITS)
         top = len(inverse) - 1
-        return cls(np.clip(zero, 1, (1 << BITS) - 1), weight, mean, inverse[top - np.clip(scale, 0, top)])
+        return cls(weight, mean, inverse[top - np.clip(scale, 0, top)])
 
     def below(self, edge: np.ndarray, count: int) -> np.ndarray:
         """Return the mass of the symbols 1 .. ``edge`` of ``count``, (rows,), in units that ``total`` gives."""
@@ -67,10 +62,6 @@ class Mixture(NamedTuple):
         for weight, mean, inverse in zip(self.weight, self.mean, self.inverse, strict=True):
             floor += weight * sigmoid(((bound - mean) * inverse) >> _FRACTION_OF_SCALE)
         return floor
-
-    def rows(self, place: np.ndarray) -> Mixture:
-        """Return the mixtures of some rows."""
-        return Mixture(self.zero[place], *(part[:, place] for part in self[1:]))
 
 
 class Wire(Protocol):
@@ -110,14 +101,16 @@ class Tally:
         return flips
 
 
-def transfer(mixture: Mixture, count: int, wire: Wire, symbols: np.ndarray | None) -> np.ndarray:
+def transfer(
+    outputs: np.ndarray, guess: np.ndarray, depth: int, count: int, wire: Wire, symbols: np.ndarray | None
+) -> np.ndarray:
     """Send ``symbols`` (rows,) of 0 .. count through the wire, or receive them where they are None; return them, int64."""
-    result = np.zeros(len(mixture.zero), np.int64)
-    zero = wire(mixture.zero, None if symbols is None else symbols == 0)
+    result = np.zeros(len(guess), np.int64)
+    zero = wire(_hurdle(outputs[-1]), None if symbols is None else symbols == 0)
     place = np.flatnonzero(~zero)
-    if not len(place) or not count:
+    if not len(place):
         return result
-    rest = mixture.rows(place)
+    rest = Mixture.read(outputs[:, place], guess[place], depth)
     index = None if symbols is None else symbols[place] - 1  # 0 .. count - 1
     first = np.zeros(len(place), np.int64)
     total = (1 << (_WEIGHT_BITS + SIGMOID_BITS)) + count * ((1 << (_WEIGHT_BITS + SIGMOID_BITS - _FLOOR_BITS)) // count)
@@ -131,6 +124,12 @@ def transfer(mixture: Mixture, count: int, wire: Wire, symbols: np.ndarray | Non
         low, high = np.where(upper, middle, low), np.where(upper, high, middle)
     result[place] = np.minimum(first, count - 1) + 1
     return result
+
+
+def _hurdle(logit: np.ndarray) -> np.ndarray:
+    """Return the chance of the symbol 0, in 2^BITS."""
+    chance = sigmoid(logit.astype(np.int64) >> (OUTPUT_FRACTION - SIGMOID_STEP)) >> (SIGMOID_BITS - BITS)
+    return np.clip(chance, 1, (1 << BITS) - 1)
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 _ROWS, _COLUMNS, _DISTANCE = 4, 5, 6
+_REACH = 3
 _COLOUR = (2, 2, 3)
 _SERIES = 24
 _MIRRORED = [(-2, 0), *((-1, d) for d in range(-2, 3)), *((0, d) for d in range(-2, 3))]
@@ -51,6 +52,17 @@ def neighbourhood(shape: tuple[int, ...]) -> Neighbourhood:
         west, north = (north if west == places else west), (west if north == places else north)
         guess.append([west, north, north if both == places else both])
     return Neighbourhood(order, np.array(around, np.int32), np.array(guess, np.int32))
+
+
+def window(shape: tuple[int, ...]) -> np.ndarray:
+    """Return the places (places, features) on all sides of each place and itself, in coding order; outside as above."""
+    h, w, c, _ = _raster(shape)
+    tall, wide = (0, _SERIES // 2) if h == 1 else (_REACH, _REACH) if c == 1 else (_COLOUR[0], _COLOUR[0])
+    dy, dx, k = (part.ravel() for part in np.mgrid[-tall : tall + 1, -wide : wide + 1, 0:c])
+    place = np.arange(h * w * c)[:, None]
+    y, x, own = place // (w * c) + dy, place // c % w + dx, place % c
+    inside = (y >= 0) & (y < h) & (x >= 0) & (x < w)
+    return np.where(inside, (y * w + x) * c + (own + k) % c, h * w * c).astype(np.int32)
 
 
 def suits(shape: tuple[int, ...]) -> bool:
