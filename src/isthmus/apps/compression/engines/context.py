@@ -82,7 +82,7 @@ class Context:
             return None
         low += (high - low) % stride // 2
         count = int(nearest(np.array([high - low]), stride)[0])
-        falling = bool(((X > high - stride).sum()) > ((X < low + stride).sum()))
+        falling = np.count_nonzero(high - stride < X) > np.count_nonzero(low + stride > X)
         from isthmus.apps.compression.engines.context_training import train
 
         empty = cls.__new__(cls)
@@ -117,7 +117,7 @@ class Context:
             raise DataError(f"{number} values are said to stand apart among {size}; the file is damaged.")
         wrong = np.cumsum(decoder.get_integers(number))
         values = decoder.get_integers(number)
-        if number and not (0 <= wrong.min() and wrong.max() < size):
+        if number and (wrong.min() < 0 or wrong.max() >= size):
             raise DataError("values that stand apart lie outside of their chunk; the file is damaged.")
         decoded = self.values(self.transfer(rows, mixture.reading(decoder), None), rows)
         decoded.reshape(-1)[wrong] = values

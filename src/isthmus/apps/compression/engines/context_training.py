@@ -6,7 +6,7 @@ The gradient of the mixture is written out, for most of the time would go into i
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from isthmus.apps.compression.engines.rounding import Rounded, descend, to_steps
 
 _BATCH = 4096
 _PASSES = {"quick": (10, 3_000), "default": (60, 30_000), "thorough": (120, 90_000)}
+_FEWEST = {"quick": 150, "default": 400, "thorough": 800}
 _RATE = 4e-3
 _PLACE_NUMBERS = 16
 _LARGEST_NUMBER = 0.99
@@ -40,17 +41,17 @@ def train(
     ``width`` of the network, by default what the data can pay for; ``share`` of the usual number of steps.
     """
     depth = max(4, count.bit_length())
-    data = _Pixels(symbols, near, depth, seed)
+    data = Pixels(symbols, near, depth, seed)
     passes, most = _PASSES[effort]
-    steps = int(share * min(max(passes * symbols.size / _BATCH, 300), most))
+    steps = int(share * min(max(passes * symbols.size / _BATCH, _FEWEST[effort]), most))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = _Net(near.around.shape, width or _width(symbols.size), depth)
+        net = Net(near.around.shape, width or _width(symbols.size), depth)
 
     def loss(rounded: bool) -> torch.Tensor:
-        place, known, guess, value, weight = data.batch()
-        outputs = net(known, place, rounded)
-        return (weight * nats(outputs, guess, value, count, depth)).sum() / weight.sum()
+        batch = data.batch()
+        outputs = net(batch.known, batch.place, rounded)
+        return (batch.weight * nats(outputs, batch.guess, batch.value, count, depth)).sum() / batch.weight.sum()
 
     descend(net.parameters(), loss, steps, _RATE)
     return net.whole()
@@ -61,7 +62,19 @@ def _width(size: int) -> int:
     return 16 if size < 1 << 19 else 32 if size < 1 << 23 else 64
 
 
-class _Pixels:
+class Batch(NamedTuple):
+    """Random values of random samples."""
+
+    row: torch.Tensor
+    place: torch.Tensor
+    known: torch.Tensor
+    """(B, features) in 0 .. 1."""
+    guess: torch.Tensor
+    value: torch.Tensor
+    weight: torch.Tensor
+
+
+class Pixels:
     """Random values of random samples, with what is known before them."""
 
     def __init__(self, symbols: np.ndarray, near: Neighbourhood, depth: int, seed: int) -> None:
@@ -74,11 +87,8 @@ class _Pixels:
         self.canvas[:, :places] = chosen.T
         self.near, self.depth = near, depth
 
-    def batch(self) -> tuple[torch.Tensor, ...]:
-        """Return place (B,), known (B, features) in 0 .. 1, guess, value and weight (B,).
-
-        Values that are 0 among zeros say little: a quarter of them is taken, and counts four times.
-        """
+    def batch(self) -> Batch:
+        """Draw a batch. Values that are 0 among zeros say little: a quarter of them is taken, and counts four times."""
         rows, across = self.canvas.shape
         row = self.rng.integers(0, rows, _BATCH * 3 // 2)
         place = self.rng.integers(0, across - 1, len(row))
@@ -91,7 +101,8 @@ class _Pixels:
         known = flat.take(start[:, None] + self.near.around[place]) >> max(0, self.depth - 8)
         west, north, both = corner[kept].astype(np.float32).T
         guess = np.clip(west + north - both, np.minimum(west, north), np.maximum(west, north))
-        return (
+        return Batch(
+            torch.from_numpy(row),
             torch.from_numpy(place),
             torch.from_numpy(known.astype(np.float32) * np.float32(2.0 ** -min(self.depth, 8))),
             torch.from_numpy(guess),
@@ -100,7 +111,7 @@ class _Pixels:
         )
 
 
-class _Net(torch.nn.Module):
+class Net(torch.nn.Module):
     """Neighbours and place -> the outputs of the mixture."""
 
     def __init__(self, around: tuple[int, ...], width: int, depth: int) -> None:

@@ -57,7 +57,9 @@ class IntegerNet:
             if reach >= 1 << 52:
                 raise DataError(f"sums of a layer may reach {reach}, which float64 cannot hold; the model is damaged.")
             dtype = np.float32 if reach < 1 << 24 else np.float64
-            self._ready.append((layer.weight.astype(dtype), layer.bias.astype(dtype)[:, None], dtype(2.0**-layer.shift)))
+            self._ready.append(
+                (layer.weight.astype(dtype), layer.bias.astype(dtype)[:, None], dtype(2.0**-layer.shift))
+            )
 
     def __call__(self, x: np.ndarray, added: np.ndarray | None = None) -> np.ndarray:
         """Return the last layer's sums (out, rows) for ``x`` (in, rows), whole numbers held in floats."""

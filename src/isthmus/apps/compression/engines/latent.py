@@ -54,7 +54,7 @@ class Latent:
 
     @classmethod
     def learn(cls, X: np.ndarray, stride: int, seed: int, effort: str, step: int | None = None) -> Self | None:
-        """Learn of ``X``; None under a bound, and where samples are few or no pictures. ``step``: of the symbols, in units of X."""
+        """Learn of ``X``; None under a bound, and where samples are few or no pictures. ``step`` of symbols: in units of X."""
         if stride or not X.size:
             return None
         low, span = int(X.min()), int(X.max()) - int(X.min())
@@ -126,6 +126,8 @@ class Latent:
             shift = int(decoder.get_integers(1)[0])
             layers.append(Layer(get_array(decoder, (outputs, inputs)), get_array(decoder, (outputs,)), shift))
             inputs = outputs
-        if not all(0 <= layer.shift < 32 for layer in layers) or not (0 <= levels.min() <= levels.max() <= LARGEST << _LEVEL):
+        if not all(0 <= layer.shift < 32 for layer in layers) or not (
+            0 <= levels.min() <= levels.max() <= LARGEST << _LEVEL
+        ):
             raise DataError("the numbers of a model are out of their range; the file is damaged.")
         return cls(prior, low, span, levels, layers)

@@ -10,6 +10,7 @@ from isthmus.apps.compression.engines.rounding import Rounded, descend
 
 _BATCH = 4096
 _PASSES = {"quick": (10, 1_000), "default": (40, 6_000), "thorough": (80, 20_000)}
+_FEWEST = {"quick": 150, "default": 400, "thorough": 800}
 _RATE = 4e-3
 _WIDTH = 48
 _LEVEL = 6
@@ -44,5 +45,5 @@ def train(
         return (drawn - wanted).square().mean() * 256
 
     passes, most = _PASSES[effort]
-    descend(net.parameters(), loss, int(min(max(passes * symbols.size / _BATCH, 300), most)), _RATE)
+    descend(net.parameters(), loss, int(min(max(passes * symbols.size / _BATCH, _FEWEST[effort]), most)), _RATE)
     return levels, net.whole()

@@ -1,4 +1,4 @@
-"""Symbols 0 .. A - 1 by a hurdle and a mixture of logistics: what a network of whole numbers says, told to the coder bit by bit.
+"""Symbols 0 .. A - 1 by a hurdle and a mixture of logistics: what a network says, told to the coder bit by bit.
 
 Is the symbol 0? One chance. If not, symbols 1 .. A - 1 are halved again and again; each half has the chance that the mixture
 gives it, so only one value of the cumulative distribution is needed for each bit, and never a whole table for each symbol.
@@ -137,7 +137,8 @@ def _exponentials() -> np.ndarray:
     """Return round(2^14 exp(-i / 32)) for i = 0 .. 511: the softmax of whole numbers."""
     context = Context(prec=24)
     return np.array(
-        [int((context.exp(Decimal(-i) / 32) * (1 << 14)).to_integral_value(context=context)) for i in range(512)], np.int64
+        [int((context.exp(Decimal(-i) / 32) * (1 << 14)).to_integral_value(context=context)) for i in range(512)],
+        np.int64,
     )
 
 

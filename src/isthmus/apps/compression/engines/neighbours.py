@@ -41,7 +41,7 @@ def neighbourhood(shape: tuple[int, ...]) -> Neighbourhood:
         def at(dy: int, dx: int, channel: int, y: int = y, x: int = x, t: int = t) -> int:
             yy, xx = y + dy, x + dx
             place = (yy * w + xx) * c + channel
-            return place if 0 <= yy and 0 <= xx < w and 0 <= channel and place < t else places
+            return place if yy >= 0 and 0 <= xx < w and channel >= 0 and place < t else places
 
         near = [at(dy, dx, channel) for dy, dx in offsets for channel in range(c)]
         near += [at(0, 0, k - back) for back in range(1, c)]
