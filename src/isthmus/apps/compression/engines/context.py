@@ -15,7 +15,7 @@ import numpy as np
 from isthmus.apps.compression.coder import Decoder, Encoder
 from isthmus.apps.compression.engines import mixture
 from isthmus.apps.compression.engines.engine import UnsuitedError, nearest
-from isthmus.apps.compression.engines.integers import IntegerNet, Layer, get_array, put_array
+from isthmus.apps.compression.engines.integers import IntegerNet, Layer, get_array, get_layers, put_array, put_layers
 from isthmus.apps.compression.engines.mixture import Tally, Wire
 from isthmus.apps.compression.engines.neighbours import Neighbourhood, neighbourhood, suits
 from isthmus.errors import DataError
@@ -82,7 +82,7 @@ class Context:
             return None
         low += (high - low) % stride // 2
         count = int(nearest(np.array([high - low]), stride)[0])
-        falling = np.count_nonzero(high - stride < X) > np.count_nonzero(low + stride > X)
+        falling = bool(np.count_nonzero(high - stride < X) > np.count_nonzero(low + stride > X))
         from isthmus.apps.compression.engines.context_training import train
 
         empty = cls.__new__(cls)
@@ -162,10 +162,7 @@ class Context:
         for numbers in ([len(self.shape)], self.shape, settings):
             encoder.put_integers(np.array(numbers))
         put_array(encoder, self.places)
-        for weight, bias, shift in self.layers:
-            encoder.put_integers(np.array([shift]))
-            put_array(encoder, weight)
-            put_array(encoder, bias)
+        put_layers(encoder, self.layers)
         return encoder.to_bytes()
 
     @classmethod
@@ -182,12 +179,9 @@ class Context:
             raise DataError("the settings of a model do not fit together; the file is damaged.")
         near = neighbourhood(shape)
         places = get_array(decoder, (len(near.order), numbers))
-        layers, inputs = [], near.around.shape[1] + numbers
-        for outputs in (width, width, mixture.OUTPUTS):
-            shift = int(decoder.get_integers(1)[0])
-            layers.append(Layer(get_array(decoder, (outputs, inputs)), get_array(decoder, (outputs,)), shift))
-            inputs = outputs
-        if np.abs(places).max(initial=0) > LARGEST or any(not 0 <= layer.shift < 32 for layer in layers):
+        widths = (near.around.shape[1] + numbers, width, width, mixture.OUTPUTS)
+        layers = get_layers(decoder, widths)
+        if places.max(initial=0) > LARGEST or places.min(initial=0) < -LARGEST:
             raise DataError("the numbers of a model are out of their range; the file is damaged.")
         return cls(shape, stride, low, bool(falling), count, layers, places)
 

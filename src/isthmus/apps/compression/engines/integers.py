@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from decimal import Context, Decimal
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,8 @@ class IntegerNet:
         self.layers, self.largest = layers, largest
         self._ready = []
         for layer, bound in zip(layers, [largest] + [HIGHEST] * (len(layers) - 1), strict=True):
-            reach = int((np.abs(layer.weight).sum(1) * bound + np.abs(layer.bias)).max(initial=0)) + slack
+            sums = np.abs(layer.weight).sum(1, dtype=np.float64) * bound + np.abs(layer.bias)
+            reach = int(sums.max(initial=0)) + slack
             slack = 0
             if reach >= 1 << 52:
                 raise DataError(f"sums of a layer may reach {reach}, which float64 cannot hold; the model is damaged.")
@@ -100,6 +102,26 @@ def power_table(first: int, last: int, steps: int, bits: int) -> np.ndarray:
     exponents = [context.divide(Decimal(i), Decimal(steps)) for i in range(first, last + 1)]
     powers = [context.multiply(context.power(Decimal(2), e), Decimal(1 << bits)) for e in exponents]
     return np.array([int(power.to_integral_value(context=context)) for power in powers], np.int64)
+
+
+def put_layers(encoder: Encoder, layers: list[Layer]) -> None:
+    """Write layers of which the reader knows the widths."""
+    for weight, bias, shift in layers:
+        encoder.put_integers(np.array([shift]))
+        put_array(encoder, weight)
+        put_array(encoder, bias)
+
+
+def get_layers(decoder: Decoder, widths: tuple[int, ...]) -> list[Layer]:
+    """Return the layers between ``widths`` (inputs, .., outputs) that ``put_layers`` wrote."""
+    layers = []
+    for inputs, outputs in pairwise(widths):
+        shift = int(decoder.get_integers(1)[0])
+        layer = Layer(get_array(decoder, (outputs, inputs)), get_array(decoder, (outputs,)), shift)
+        if not 0 <= shift < 32 or any(abs(part).max() >= 1 << 40 or abs(part).min() < 0 for part in layer[:2]):
+            raise DataError("the numbers of a model are out of their range; the file is damaged.")
+        layers.append(layer)
+    return layers
 
 
 def put_array(encoder: Encoder, values: np.ndarray) -> None:

@@ -17,7 +17,15 @@ from isthmus.apps.compression.coder import Decoder, Encoder
 from isthmus.apps.compression.engines import mixture
 from isthmus.apps.compression.engines.context import LARGEST, Context
 from isthmus.apps.compression.engines.engine import UnsuitedError
-from isthmus.apps.compression.engines.integers import OUTPUT_FRACTION, IntegerNet, Layer, get_array, put_array
+from isthmus.apps.compression.engines.integers import (
+    OUTPUT_FRACTION,
+    IntegerNet,
+    Layer,
+    get_array,
+    get_layers,
+    put_array,
+    put_layers,
+)
 from isthmus.apps.compression.engines.neighbours import window
 from isthmus.errors import DataError
 
@@ -28,6 +36,7 @@ _LEVEL = 6
 _WIDTH = 32
 _SHARE = 0.4
 _WIDEST = 1024
+_WIDEST_SPAN = 1 << 38
 _MOST_MODEL = 1 << 24
 
 
@@ -58,6 +67,8 @@ class Latent:
         if stride or not X.size:
             return None
         low, span = int(X.min()), int(X.max()) - int(X.min())
+        if not 0 < span < _WIDEST_SPAN:
+            return None
         step = max(1, round(STEP * span)) if step is None else step
         prior = Context.learn(X, step | 1, seed, effort, width=_WIDTH, share=_SHARE)
         if prior is None:
@@ -103,10 +114,7 @@ class Latent:
         prior, encoder = self.prior.to_bytes(), Encoder()
         encoder.put_integers(np.array([self.low, self.span, len(self.layers[0].bias)]))
         put_array(encoder, self.levels)
-        for weight, bias, shift in self.layers:
-            encoder.put_integers(np.array([shift]))
-            put_array(encoder, weight)
-            put_array(encoder, bias)
+        put_layers(encoder, self.layers)
         return len(prior).to_bytes(4, "little") + prior + encoder.to_bytes()
 
     @classmethod
@@ -118,16 +126,10 @@ class Latent:
         prior = Context.from_bytes(data[4:end])
         decoder = Decoder(data[end:])
         low, span, width = decoder.get_integers(3).tolist()
-        if not (0 <= span < 1 << 47 and 0 < width <= _WIDEST):
+        if not (0 < span < _WIDEST_SPAN and 0 < width <= _WIDEST):
             raise DataError("the settings of a model do not fit together; the file is damaged.")
         levels = get_array(decoder, (prior.count + 1,))
-        layers, inputs = [], window(prior.shape).shape[1]
-        for outputs in (width, width, 1):
-            shift = int(decoder.get_integers(1)[0])
-            layers.append(Layer(get_array(decoder, (outputs, inputs)), get_array(decoder, (outputs,)), shift))
-            inputs = outputs
-        if not all(0 <= layer.shift < 32 for layer in layers) or not (
-            0 <= levels.min() <= levels.max() <= LARGEST << _LEVEL
-        ):
+        layers = get_layers(decoder, (window(prior.shape).shape[1], width, width, 1))
+        if not 0 <= levels.min() <= levels.max() <= LARGEST << _LEVEL:
             raise DataError("the numbers of a model are out of their range; the file is damaged.")
         return cls(prior, low, span, levels, layers)

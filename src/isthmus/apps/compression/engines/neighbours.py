@@ -14,6 +14,7 @@ _ROWS, _COLUMNS, _DISTANCE = 4, 5, 6
 _REACH = 3
 _COLOUR = (2, 2, 3)
 _SERIES = 24
+_SHORTEST = 16
 _MIRRORED = [(-2, 0), *((-1, d) for d in range(-2, 3)), *((0, d) for d in range(-2, 3))]
 _CHANNELS = 4
 
@@ -66,8 +67,10 @@ def window(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def suits(shape: tuple[int, ...]) -> bool:
-    """Say whether samples of this shape are pictures or series."""
-    return len(shape) in (1, 2) or (len(shape) == 3 and min(shape[0], shape[-1]) <= _CHANNELS)
+    """Say whether samples of this shape are pictures or series (a row of few columns is neither)."""
+    if len(shape) == 1:
+        return shape[0] >= _SHORTEST
+    return len(shape) == 2 or (len(shape) == 3 and min(shape[0], shape[-1]) <= _CHANNELS)
 
 
 def _raster(shape: tuple[int, ...]) -> tuple[int, int, int, np.ndarray]:
