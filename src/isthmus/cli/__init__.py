@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from isthmus import __version__
+from isthmus.cli.compressing import compress, decompress, inspect, verify
 from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
 from isthmus.cli.filling import impute
@@ -45,6 +46,10 @@ COMMANDS = (
     detect,
     search,
     cluster,
+    compress,
+    decompress,
+    verify,
+    inspect,
     report,
     info,
     variants,

@@ -16,8 +16,9 @@ import numpy as np
 from isthmus.apps.compression import container
 from isthmus.apps.compression.container import Head, Place
 from isthmus.apps.compression.engines.engine import Engine
-from isthmus.apps.compression.forms import Form
+from isthmus.apps.compression.forms import ArrayForm, Form
 from isthmus.apps.compression.preamble import Preamble
+from isthmus.atomic import written_whole
 from isthmus.errors import DataError
 
 Source = str | Path | bytes | BinaryIO
@@ -54,11 +55,11 @@ class Archive:
         self._stream.seek(0)
         self.header, self._identity = container.read_start(self._stream)
         preamble = Preamble(self.header, models)
-        while (offset := self._stream.tell()) < self.size:
-            head = container.read_head(self._stream, self._identity, self.size - offset, "the first record")
-            if head.kind in (b"CHNK", b"INDX"):
-                break
+        for named in preamble.expected:
+            left = self.size - self._stream.tell()
+            head = container.read_head(self._stream, self._identity, left, named)
             preamble.take(head, container.read_payload(self._stream, head))
+        offset = self._stream.tell()
         self._first, self._preamble = offset, preamble
         self.form = preamble.form()
         self.index_problem: str | None = None
@@ -113,6 +114,21 @@ class Archive:
         """Yield the user's data chunk by chunk."""
         for number in range(len(self.places)):
             yield self.form.join([self._part(number)])
+
+    def to_npy(self, path: str | Path) -> bool:
+        """Write the rows of an array to a .npy file chunk by chunk; False, and nothing written, where they are no plain array."""
+        form = self.form
+        if not isinstance(form, ArrayForm) or form.container != "array" or np.dtype(form.dtype).kind == "c":
+            return False
+        if self.index_problem is not None:
+            raise DataError(f"{self.index_problem} `salvage` reads the chunks that are whole.")
+        with written_whole(Path(path)) as temporary, open(temporary, "wb") as out:
+            shape = (len(self), *form.shape)
+            descr = np.lib.format.dtype_to_descr(np.dtype(form.dtype))
+            np.lib.format.write_array_header_1_0(out, {"descr": descr, "fortran_order": False, "shape": shape})
+            for number in range(len(self.places)):
+                out.write(np.ascontiguousarray(self._part(number)[0]).tobytes())
+        return True
 
     def verify(self) -> list[str]:
         """Return what is wrong with the file, a sentence each, after decoding every chunk; an empty list if nothing is."""

@@ -39,13 +39,16 @@ class Bound:
         """Return the bound with "rel" made "abs" by the range of the finite ``values``."""
         if self.kind != "rel":
             return self
-        finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-        if not finite.size or values.dtype.kind not in "iuf":
+        if not values.size or values.dtype.kind not in "iuf":
             return Bound()
-        span = float(finite.max()) - float(finite.min())
-        width = (
-            self.value * span if np.isfinite(span) else self.value * (float(finite.max()) / 2 - float(finite.min()) / 2)
-        )
+        low, high = np.inf, -np.inf
+        for block in np.array_split(values, max(1, values.size >> 22)):  # it may be a file behind a memory map
+            finite = block[np.isfinite(block)] if values.dtype.kind == "f" else block
+            if finite.size:
+                low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+        if low > high:
+            return Bound()
+        width = self.value * (high - low) if np.isfinite(high - low) else self.value * (high / 2 - low / 2)
         return Bound("abs", width) if width > 0 else Bound()
 
     def to_json(self) -> dict[str, Any]:

@@ -17,12 +17,15 @@ from isthmus.apps.compression.archive import Archive, Source
 from isthmus.apps.compression.bounds import Bound
 from isthmus.apps.compression.engines.engine import CLASSICAL, LEARNED, Engine, engine_class
 from isthmus.apps.compression.forms import Form, form_of
+from isthmus.apps.compression.peers import Comparison, compare
 from isthmus.apps.compression.writing import CHUNK_VALUES, Writer, chunk_rows, cut
 from isthmus.atomic import written_whole
 from isthmus.errors import DataError, SettingError
 
 _LEARN_FROM = 1 << 26
 """Engines learn from at most so many values: blocks of rows, evenly spread."""
+_SAMPLE = 1 << 18
+"""Classical engines look at so many, to choose their filters."""
 _BLOCKS = 16
 _EFFORTS = ("quick", "default", "thorough")
 
@@ -142,6 +145,16 @@ class Compressor(BaseEstimator):
         with Archive(source, self.models_) as archive:
             return archive.read()
 
+    def compare(self, X: Any) -> Comparison:
+        """Show what other codecs make of ``X`` under the same bound: whichever are installed (extra "compare")."""
+        bound = self._bound()
+        return compare(X, bound if isinstance(bound, Bound) else Bound(), len(self._bytes(X)))
+
+    def _bytes(self, X: Any) -> bytes:
+        data = self.compress(X)
+        assert isinstance(data, bytes)
+        return data
+
     @property
     def models_(self) -> dict[str, bytes]:
         """The models of the learned engines, by their hash."""
@@ -207,7 +220,8 @@ class Compressor(BaseEstimator):
     def _integers(self, form: Form, X: Any) -> np.ndarray:
         """Return what engines learn from: all rows, or blocks of them."""
         total = form.length(X)
-        most = max(1, _LEARN_FROM // max(1, int(np.prod(form.shape))))
+        most = _LEARN_FROM if any(name in LEARNED for name in self._names()) else _SAMPLE
+        most = max(1, most // max(1, int(np.prod(form.shape))))
         if total <= most:
             return form.whole(form.part(X, 0, total))[0]
         block = max(1, most // _BLOCKS)

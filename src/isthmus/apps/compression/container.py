@@ -10,6 +10,7 @@ import json
 import struct
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -161,7 +162,7 @@ def unpack_chunk(payload: bytes, values: int) -> Chunk:
     ends = np.cumsum([_CHUNK.size, named, *lengths, 8]).tolist()
     if ends[-1] > len(payload):
         raise DataError("its sections are longer than itself")
-    sections = [payload[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    sections = [payload[a:b] for a, b in pairwise(ends)]
     size = int.from_bytes(sections[5], "little")
     if ends[-1] + size > len(payload) or any(payload[ends[-1] + size :]):
         raise DataError("its sections do not end where it ends")

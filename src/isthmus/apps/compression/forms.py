@@ -38,9 +38,12 @@ class Extras(NamedTuple):
 class Form(Protocol):
     """How data of one kind are rows of whole numbers. ``shape``: of X without its rows; ``width``: bytes of what is kept."""
 
-    stride: int
-    shape: tuple[int, ...]
-    width: int
+    @property
+    def stride(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def width(self) -> int: ...
 
     def length(self, data: Any) -> int: ...
     def part(self, data: Any, start: int, stop: int) -> Any: ...
@@ -145,7 +148,7 @@ class ArrayForm:
             return Images(numbers, [name for part in parts for name in part[1]])
         if self.container == "series":
             return Series(numbers, *self.window)
-        return numbers[0] if self.container == "scalar" and len(numbers) == 1 else numbers
+        return numbers.reshape(()) if self.container == "scalar" and len(numbers) == 1 else numbers
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -270,7 +273,7 @@ def form_from(state: dict[str, Any]) -> Form:
     if state.get("form") == "table":
         from isthmus.apps.compression.tables import Schema
 
-        return TableForm(Schema.from_json(state["schema"]), tuple(state["window"]))
+        return TableForm(Schema.from_json(state.get("schema")), tuple(state.get("window", (0, 0))))
     raise DataError(f"the header describes data of the form {state.get('form')!r}, which this version does not know")
 
 

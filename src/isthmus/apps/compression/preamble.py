@@ -35,6 +35,13 @@ class Preamble:
             raise DataError("the header describes its models in no known way.")
         return models
 
+    @property
+    def expected(self) -> list[str]:
+        """The records that stand before the first chunk, as errors call them."""
+        schema = ["the schema"] if isinstance(self._state, dict) and self._state.get("form") == "table" else []
+        carried = sum(bool(model.get("embedded")) for model in self._listed().values())
+        return schema + [f"model {number}" for number in range(carried)]
+
     def take(self, head: Head, payload: bytes) -> None:
         """Take up a record that is no chunk."""
         if head.kind == b"SCHM":
@@ -48,6 +55,8 @@ class Preamble:
             if self._listed().get(name, {}).get("sha256") != model.hash:
                 raise DataError(f"{head.named} is not the one that the header names.")
             self._models[name] = model.data
+        else:
+            raise DataError(f"{head.named} stands where the schema or a model should.")
 
     def form(self) -> Form:
         """Return the form of the data."""

@@ -21,7 +21,7 @@ def to_saved(compressor: Any) -> Saved:
     params["engines"] = params["engines"] if isinstance(params["engines"], str) else list(params["engines"])
     params |= {name: dict(params[name]) for name in ("abs", "rel") if hasattr(params[name], "items")}
     learned = {name: engine for name, engine in compressor.engines_.items() if name in LEARNED}
-    arrays = {f"{_PREFIX}{name}": np.frombuffer(engine.to_bytes(), np.uint8) for name, engine in learned.items()}
+    arrays = {f"{_PREFIX}{name}": np.array(bytearray(engine.to_bytes()), np.uint8) for name, engine in learned.items()}
     sizes = [f"* {name}: {len(arrays[_PREFIX + name]):,} bytes" for name in learned]
     card = "\n".join(
         ["# A compressor", "", "What it has learned:", "", *(sizes or ["* nothing: its engines are classical"])]

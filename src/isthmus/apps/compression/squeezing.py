@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+from itertools import pairwise
 
 import numpy as np
 import zstandard
@@ -73,7 +74,11 @@ def from_zstd(data: bytes, size: int) -> bytes:
 
 def to_xz(data: bytes, width: int = 1, preset: int = 6) -> bytes:
     """Return ``data`` by LZMA2 as raw stream; ``width``: how many bytes a number has, of which the low ones vary alike."""
-    return lzma.compress(data, lzma.FORMAT_RAW, filters=_chain(len(data), width, preset))
+    if len(data) > 1 << 20:
+        return lzma.compress(data, lzma.FORMAT_RAW, filters=_chain(len(data), width, preset))
+    # whether bytes take turns, as in records of four, is known to nobody: small data are tried both ways
+    ways = (_chain(len(data), width, preset), _chain(len(data), 0, preset))
+    return min((lzma.compress(data, lzma.FORMAT_RAW, filters=way) for way in ways), key=len)
 
 
 def from_xz(data: bytes, size: int) -> bytes:
@@ -87,18 +92,11 @@ def from_xz(data: bytes, size: int) -> bytes:
 
 
 def _chain(size: int, width: int, preset: int) -> list[dict[str, int]]:
-    align = {2: 1, 4: 2, 8: 3}.get(width, 0)
+    """Return the filters of a raw stream; ``width`` 0 stands for what xz does unasked. Readers need the dictionary alone."""
+    align = {0: 2, 2: 1, 4: 2, 8: 2}.get(width, 0)
     dictionary = min(_DICTIONARY, max(4096, 1 << max(size - 1, 1).bit_length()))
-    return [
-        {
-            "id": lzma.FILTER_LZMA2,
-            "preset": preset,
-            "dict_size": dictionary,
-            "lc": 3 if not align else 0,
-            "lp": min(align, 2),
-            "pb": min(align, 2) if align else 0,
-        }
-    ]
+    literal = {"lc": 3, "lp": 0} if width < 2 else {"lc": 0, "lp": align}
+    return [{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": dictionary, "pb": align, **literal}]
 
 
 def exactly(found: bytes, size: int) -> bytes:
@@ -166,7 +164,7 @@ def unpack_texts(data: bytes) -> tuple[tuple[str, ...], bytes]:
         raise DataError("a list of texts is longer than its bytes")
     starts = [8 + 4 * count, *ends.tolist()]
     try:
-        found = tuple(data[a:b].decode("utf-8", "surrogatepass") for a, b in zip(starts, starts[1:], strict=False))
+        found = tuple(data[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(starts))
     except UnicodeDecodeError as error:
         raise DataError(f"a text is not UTF-8 ({error})") from error
     return found, data[starts[-1] :]

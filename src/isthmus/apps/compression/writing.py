@@ -1,4 +1,4 @@
-"""Rows to chunks to a file: every engine bids for every chunk, models are admitted where they pay, and what is written is proved.
+"""Rows to chunks to a file: every engine bids for every chunk, models enter where they pay, and what is written is proved.
 
 data -- cut --> parts -- bids of all engines --> spool on disk -- admit models --> decode, compare --> .isth
 """
@@ -24,7 +24,7 @@ from isthmus.errors import DataError, DataWarning, SettingError
 
 CHUNK_VALUES = 1 << 22
 """The most values of a chunk, by default: 4 MB of pixels, 16 MB of float32."""
-_IN_MEMORY = 1 << 26
+_IN_MEMORY = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,8 @@ class Writer:
             except DataError:
                 pass
             warnings.warn(
-                f"the engine {bid.engine!r} did not give back rows {lot.first:,} to {lot.first + lot.rows:,}; another coded them. "
-                "Please report this.",
+                f"the engine {bid.engine!r} did not give back rows {lot.first:,} to {lot.first + lot.rows:,}; another coded "
+                "them. Please report this.",
                 DataWarning,
                 stacklevel=4,
             )

@@ -14,7 +14,7 @@ import numpy as np
 from isthmus.apps.compression import filters
 from isthmus.apps.compression.coder import Decoder, Encoder, Tables, bit_lengths, frequencies
 from isthmus.apps.compression.engines.engine import nearest
-from isthmus.apps.compression.filters import PLAIN, SYMBOLS, joined, split
+from isthmus.apps.compression.filters import PLAIN, SYMBOLS, joined, middle, split
 from isthmus.errors import DataError
 
 _BLOCK = 256
@@ -72,9 +72,9 @@ def _coded(streams: list[tuple[int, np.ndarray]]) -> bytes:
     encoder = Encoder()
     for which, r in streams:
         flat = r.reshape(-1)
-        middle = int(np.median(flat[: 1 << 16])) if flat.size else 0  # without a filter, numbers are not near 0
-        encoder.put_integers(np.array([which, middle]))
-        symbols, widths, below = split(flat - np.int64(middle))
+        center = middle(flat)
+        encoder.put_integers(np.array([which, center]))
+        symbols, widths, below = split(flat - center)
         levels = _levels(symbols)
         encoder.put_integers(np.diff(levels, prepend=0))
         used, place = np.unique(np.repeat(levels, _BLOCK)[: len(symbols)], return_inverse=True)
@@ -93,7 +93,7 @@ def _decoded(data: bytes, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
     decoder = Decoder(data)
     streams = []
     for shape in shapes:
-        which, middle = decoder.get_integers(2).tolist()
+        which, center = decoder.get_integers(2).tolist()
         if which not in filters.suitable(len(shape)):
             raise DataError("the payload names no known filter")
         total = int(np.prod(shape))
@@ -112,7 +112,7 @@ def _decoded(data: bytes, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
         for width in np.unique(widths[widths > 0]):
             here = widths == width
             below[here] = decoder.get_bits(int(here.sum()), int(width))
-        r = joined(symbols, widths, below) + np.int64(middle)
+        r = joined(symbols, widths, below) + np.int64(center)
         streams.append(filters.undo(r.reshape(shape), which))
     return streams
 
