@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import OperatingCurveDisplay as OperatingCurveDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
     from isthmus.apps.displays import ScoreHistogramDisplay as ScoreHistogramDisplay
+    from isthmus.apps.features import CodeMap as CodeMap
+    from isthmus.apps.features import CodeQuality as CodeQuality
+    from isthmus.apps.features import LatentDimCurve as LatentDimCurve
+    from isthmus.apps.features import LatentDimDisplay as LatentDimDisplay
+    from isthmus.apps.features import code_map as code_map
+    from isthmus.apps.features import code_quality as code_quality
+    from isthmus.apps.features import latent_dim_curve as latent_dim_curve
     from isthmus.apps.generation.alike import sample_like as sample_like
     from isthmus.apps.generation.quality import sample_quality as sample_quality
     from isthmus.apps.generation.strips import WalkDisplay as WalkDisplay
@@ -164,6 +171,15 @@ _HOMES = {
         "OperatingCurveDisplay",
         "ReconstructionDisplay",
         "ScoreHistogramDisplay",
+    ),
+    "isthmus.apps.features": (
+        "CodeMap",
+        "CodeQuality",
+        "LatentDimCurve",
+        "LatentDimDisplay",
+        "code_map",
+        "code_quality",
+        "latent_dim_curve",
     ),
     "isthmus.apps.imputation": ("Imputer",),
     "isthmus.apps.generation.alike": ("sample_like",),

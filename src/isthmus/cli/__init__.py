@@ -21,6 +21,7 @@ from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
 from isthmus.cli.generating import interpolate, sample
 from isthmus.cli.showing import info, report, variants
+from isthmus.cli.studying import draw_map, features, latent_dims
 from isthmus.cli.using import decode, encode, reconstruct
 from isthmus.errors import DataWarning
 
@@ -50,12 +51,15 @@ COMMANDS = (
     decompress,
     verify,
     inspect,
+    features,
+    latent_dims,
     report,
     info,
     variants,
 )
 for command in COMMANDS:
     app.command()(command)
+app.command("map")(draw_map)
 
 
 def _print_version(wanted: bool) -> None:

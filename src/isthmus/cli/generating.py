@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isthmus.cli.options import Data, Json, Model, Out, RandomState
-from isthmus.cli.reading import read_like
+from isthmus.cli.reading import autoencoder_of, read_like
 from isthmus.cli.using import check_place, spare_the_input, tell
 from isthmus.errors import DataError, SettingError
 
@@ -36,10 +36,10 @@ def sample(
     json: Json = False,
 ) -> None:
     """Write new rows, in the columns and units of your data."""
-    from isthmus import load, sample_like
+    from isthmus import sample_like
     from isthmus.data import files
 
-    ae = load(model)
+    ae = autoencoder_of(model)
     check_place(out, ae.codec_.kind, folded=False)
     if sampler is not None:
         ae.set_params(sampler=sampler)
@@ -66,11 +66,10 @@ def interpolate(
 ) -> None:
     """Write the rows between two rows of DATA, walk after walk."""
     from isthmus import interpolate as walk
-    from isthmus import load
     from isthmus.data import files
 
     spare_the_input(data, out)
-    ae = load(model)
+    ae = autoencoder_of(model)
     check_place(out, ae.codec_.kind, folded=False)
     X, _ = read_like(data, ae)
     count = len(ae.codec_.view(X))
