@@ -169,7 +169,7 @@ def code(images: np.ndarray, cache: Path) -> list[dict[str, Any]]:
 
     from isthmus.apps.compression.engines import context_training as training
     from isthmus.apps.compression.engines.neighbours import neighbourhood
-    from isthmus.apps.compression.engines.rounding import descend
+    from isthmus.apps.compression.engines.descent import descend
 
     near, count, depth = neighbourhood((28, 28)), 255, 8
     flat = images[:12_000].reshape(-1, 784).astype(np.float64)
@@ -193,7 +193,7 @@ def code(images: np.ndarray, cache: Path) -> list[dict[str, Any]]:
 
         teach = training.Pixels(flat[:10_000].T.astype(np.uint8), near, depth, 0)
         judge = training.Pixels(flat[10_000:].T.astype(np.uint8), near, depth, 1)
-        descend(net.parameters(), lambda rounded, f=total, p=teach, x=inputs: f(p, x, rounded), 1200, 4e-3)
+        descend(net.parameters(), lambda rounded, f=total, p=teach, x=inputs: f(p, x, rounded), 1200, 2.4e-2)
         with torch.no_grad():
             nats = np.mean([total(judge, inputs[10_000:], True).item() for _ in range(60)])
         values = nats * 784 / np.log(2) / 8

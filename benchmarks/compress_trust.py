@@ -28,7 +28,9 @@ def array(rng: np.random.Generator, most: int) -> np.ndarray:
     dtype = np.dtype(DTYPES[rng.integers(len(DTYPES))])
     kind = rng.integers(6)
     if kind == 0:
-        return np.frombuffer(rng.bytes(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape).copy()  # any bits at all
+        return (
+            np.frombuffer(rng.bytes(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape).copy()
+        )  # any bits at all
     x = np.cumsum(rng.normal(size=shape), axis=-1) if kind < 3 else rng.normal(size=shape)
     x = np.zeros(shape) + rng.normal() if kind == 3 else x
     x = x * 10.0 ** rng.uniform(-12, 12) if dtype.kind == "f" else x * 2.0 ** rng.integers(0, 8 * dtype.itemsize - 3)
@@ -57,7 +59,9 @@ def violations(x: np.ndarray, again: np.ndarray, kind: str, eps: float) -> int:
         return int((~same & ((high.astype("u8") - low.astype("u8")) > np.uint64(min(eps, 2.0**63)))).sum())
     with np.errstate(all="ignore"):
         a, b = x.astype(np.longdouble), again.astype(np.longdouble)
-        gap = np.abs(a - b)  # 64 bits of mantissa: exact for float16 and float32 of like size, two-sum below for float64
+        gap = np.abs(
+            a - b
+        )  # 64 bits of mantissa: exact for float16 and float32 of like size, two-sum below for float64
         most = np.longdouble(eps) * (np.abs(a) if kind == "pointwise_rel" else 1)
         near = gap <= most * (1 + (np.longdouble(2) ** -60 if x.dtype.itemsize == 8 else 0))
     return int((~same & ~(near & np.isfinite(x) & np.isfinite(again))).sum())
@@ -83,7 +87,9 @@ def main() -> None:
         given = eps * (float(np.abs(finite.astype("f8")).mean()) if finite.size else 1.0) if kind == "abs" else eps
         given = given if 0 < given < 1e300 else eps
         settings = {} if kind == "lossless" else {kind: given}
-        compressor = Compressor(engines="classical", effort="quick", chunk_values=1 << int(rng.integers(12, 21)), **settings).fit(x)
+        compressor = Compressor(
+            engines="classical", effort="quick", chunk_values=1 << int(rng.integers(12, 21)), **settings
+        ).fit(x)
         large = x.size > 100_000  # the search of the classical engine takes its time; the mechanism is the same
         engine = ENGINES[0] if large else ENGINES[arrays % 2]
         compressor.engines_ = {engine: compressor.engines_[engine]}
@@ -101,7 +107,9 @@ def main() -> None:
         if time.process_time() - shown > 30:
             shown = time.process_time()
             print(f"{counted:,} values, {arrays:,} arrays, {broken} violations, {shown - begun:.0f} CPU s", flush=True)
-    print(f"{counted:,} values of {arrays:,} arrays: {broken} beyond their bound; {time.process_time() - begun:.0f} CPU seconds")
+    print(
+        f"{counted:,} values of {arrays:,} arrays: {broken} beyond their bound; {time.process_time() - begun:.0f} CPU seconds"
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from isthmus import persistence
 _REBUILT_BY = {
     "autoencoder": "isthmus.estimator",
     "clusterer": "isthmus.apps.clustering",
-    "compressor": "isthmus.apps.compression.saving",
+    "compressor": "isthmus.apps.compression.compressor",
     "detector": "isthmus.apps.anomaly.detector",
     "index": "isthmus.apps.retrieval",
     "imputer": "isthmus.apps.imputation.imputer",

@@ -13,15 +13,16 @@ import torch
 from torch.nn import functional
 
 from isthmus.apps.compression.engines import mixture
+from isthmus.apps.compression.engines.descent import descend
 from isthmus.apps.compression.engines.integers import Layer
 from isthmus.apps.compression.engines.mixture import COMPONENTS
 from isthmus.apps.compression.engines.neighbours import Neighbourhood
-from isthmus.apps.compression.engines.rounding import Rounded, descend, to_steps
+from isthmus.apps.compression.engines.rounding import Rounded, to_steps
 
 _BATCH = 4096
-_PASSES = {"quick": (10, 3_000), "default": (60, 30_000), "thorough": (120, 90_000)}
+_PASSES = {"quick": (10, 3_000), "default": (60, 12_000), "thorough": (120, 48_000)}
 _FEWEST = {"quick": 150, "default": 400, "thorough": 800}
-_RATE = 4e-3
+_RATE = 2.4e-2
 _PLACE_NUMBERS = 16
 _LARGEST_NUMBER = 0.99
 _MOST_VALUES = 1 << 27
@@ -59,7 +60,7 @@ def train(
 
 def _width(size: int) -> int:
     """Return the width of the network: what the data can pay for."""
-    return 16 if size < 1 << 19 else 32 if size < 1 << 23 else 64
+    return 16 if size < 1 << 19 else 32 if size < 1 << 23 else 128
 
 
 class Batch(NamedTuple):

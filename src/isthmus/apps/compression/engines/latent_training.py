@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from isthmus.apps.compression.engines.descent import descend
 from isthmus.apps.compression.engines.integers import Layer
-from isthmus.apps.compression.engines.rounding import Rounded, descend
+from isthmus.apps.compression.engines.rounding import Rounded
 
 _BATCH = 4096
 _PASSES = {"quick": (10, 1_000), "default": (40, 6_000), "thorough": (80, 20_000)}
 _FEWEST = {"quick": 150, "default": 400, "thorough": 800}
-_RATE = 4e-3
+_RATE = 2.4e-2
 _WIDTH = 48
 _LEVEL = 6
 _MOST_VALUES = 1 << 27

@@ -5,8 +5,6 @@ The gradient passes through the rounding as if it were not there (Bengio et al. 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +16,6 @@ from isthmus.apps.compression.engines.integers import FRACTION, HIGHEST, OUTPUT_
 
 _HIDDEN_STEP, _OUTPUT_STEP = 6, OUTPUT_FRACTION - FRACTION
 _BIAS_STEP = 10
-_ROUNDED_FROM = 0.6
-_WARM = 50
 
 
 class Rounded(torch.nn.Module):
@@ -78,16 +74,3 @@ class _Activation(torch.autograd.Function):
 def to_steps(values: torch.Tensor, bits: int) -> torch.Tensor:
     """Return values rounded to 2^-bits."""
     return values + (torch.round(values.detach() * 2.0**bits) * 2.0**-bits - values.detach())
-
-
-def descend(parameters: Any, loss: Callable[[bool], torch.Tensor], steps: int, rate: float) -> None:
-    """Take ``steps`` of Adam, its rate falling by a cosine; ``loss(rounded)`` draws a batch of its own."""
-    optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.98))
-    for step in range(steps):
-        share = step / steps
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / _WARM) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
-        value = loss(share > _ROUNDED_FROM)
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()  # pyright: ignore[reportUnknownMemberType]
-        optimiser.step()
