@@ -168,8 +168,8 @@ def code(images: np.ndarray, cache: Path) -> list[dict[str, Any]]:
     import torch
 
     from isthmus.apps.compression.engines import context_training as training
-    from isthmus.apps.compression.engines.neighbours import neighbourhood
     from isthmus.apps.compression.engines.descent import descend
+    from isthmus.apps.compression.engines.neighbours import neighbourhood
 
     near, count, depth = neighbourhood((28, 28)), 255, 8
     flat = images[:12_000].reshape(-1, 784).astype(np.float64)

@@ -2,9 +2,9 @@
 
     python benchmarks/compress_trust.py --values 1e8
 
-Every array is compressed under a random bound, decoded, and every value is compared by a judge that shares no code with the
-library: the difference as an exact sum of two floats (two-sum), the bits of what is no number. One in a hundred arrays is decoded
-again chunk by chunk from the end, which must give the same bits.
+Every array is compressed under a random bound, decoded, and every value is compared by a judge that shares no code with
+the library: the difference as a float of twice the width (of float64: of 64 bits), and the bits of what is no number. One
+array in a hundred is decoded again chunk by chunk from the end, which must give the same bits.
 """
 
 from __future__ import annotations

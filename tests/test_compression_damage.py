@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compression_data import GOLDEN, digest
 
+from compression_data import GOLDEN, digest
 from isthmus.apps.compression import container
 from isthmus.apps.compression.archive import Archive, decompress
 from isthmus.apps.compression.compressor import Compressor
@@ -108,11 +108,11 @@ def test_text_mode_a_later_version_and_strangers_are_told_apart(whole: tuple[np.
     _, data = whole
     with pytest.raises(DataError, match="text mode"):
         Archive(data.replace(b"\r\n", b"\n"))
-    with pytest.raises(DataError, match="no .isth file"):
+    with pytest.raises(DataError, match=r"no \.isth file"):
         Archive(b"PK\x03\x04 something else")
     with pytest.raises(DataError, match="update isthmus"):
         Archive(data[:8] + b"\x02\x00" + data[10:])
-    with pytest.raises(DataError, match="no .isth file"):
+    with pytest.raises(DataError, match=r"no \.isth file"):
         Archive(b"")
 
 

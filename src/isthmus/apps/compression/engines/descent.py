@@ -1,7 +1,8 @@
 """The descent of small networks: Adam in the eigenbasis of the gradients, SOAP (Vyas et al. 2024, arXiv 2409.11321).
 
-Neighbours in a picture are nearly equal, so gradients lie along few directions, where plain Adam crawls; in their own basis
-all directions move alike. For layers of a hundred columns the basis costs less than the batch, and a fifth of the steps suffice.
+Neighbours in a picture are nearly equal, so gradients lie along few directions, where plain Adam crawls; in their own
+basis all directions move alike. For layers of a hundred columns the basis costs less than the batch, and far fewer steps
+suffice.
 """
 
 from __future__ import annotations
