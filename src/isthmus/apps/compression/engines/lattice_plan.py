@@ -5,7 +5,7 @@
                  . . .  -> . x .  -> x o x      a class of points at a time; all frames of a step at once
                  o . o     o . o     o x o
 
-A point is predicted by its **taps**: known points around it, and the points around its place in frames that are known as a whole.
+A point is predicted by its **taps**: known points around it, and those around its place in frames that are known as a whole.
 """
 
 from __future__ import annotations
