@@ -56,6 +56,15 @@ class Judge:
         typical = {name: np.median(cells[kept], 0) for name, cells in found.items()}
         return cls(heads, tails, typical, columns, one_suffices)
 
+    def without(self, name: str) -> Judge:
+        """Return the judge that the other heads make; itself where it has none of this name."""
+        if name not in self.heads:
+            return self
+        heads, tails, typical = (
+            {k: v for k, v in d.items() if k != name} for d in (self.heads, self.tails, self.typical)
+        )
+        return Judge(heads, tails, typical, self.columns, self.one_suffices)
+
     def combine(self, found: dict[str, np.ndarray]) -> np.ndarray:
         """Return (n,) the sum, or the largest, of -log tail probabilities of what the heads say, each (n, columns)."""
         tails = [self.tails[name](cells.sum(1)) for name, cells in found.items()]

@@ -85,7 +85,10 @@ class Members(nn.Module):
         observed = inputs.observed[..., self.owners]
         return expect(Factors(self.loadings, self.noise), inputs.y, observed)
 
-    def forward(self, inputs: Inputs, keep: float = 1.0, rng: torch.Generator | None = None) -> Answer:
+    def forward(
+        self, inputs: Inputs, keep: float = 1.0, rng: torch.Generator | None = None, only: slice | None = None
+    ) -> Answer:
+        """Answer for every column, or with the logits ``only`` of some classes, and no means."""
         z, filled = self.linear(inputs)
         n = self.numbers
         rank = torch.special.ndtr(filled[..., :n] * self.spread[:n] + self.centre[:n])
@@ -95,7 +98,11 @@ class Members(nn.Module):
         h = self.enter(x)
         for block in self.blocks:
             h = block(h, keep, rng)
-        out = self.leave(F.silu(F.layer_norm(h, h.shape[-1:]))) + self.shortcut(x)
+        last = F.silu(F.layer_norm(h, h.shape[-1:]))
+        if only is not None:
+            own = slice(n + only.start, n + only.stop)
+            return Answer(x.new_zeros(0), self.leave(last, own) + self.shortcut(x, own))
+        out = self.leave(last) + self.shortcut(x)
         return Answer(out[..., :n], out[..., n:])
 
 
@@ -109,8 +116,8 @@ class _Linear(nn.Module):
             weight.uniform_(-1, 1, generator=rng).mul_(inputs**-0.5)
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(torch.zeros(members, 1, outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)
+    def forward(self, x: Tensor, only: slice = slice(None)) -> Tensor:
+        return torch.baddbmm(self.bias[..., only], x, self.weight[..., only])
 
 
 class _Block(nn.Module):
