@@ -7,7 +7,8 @@
 ``latency``: milliseconds of the processor for one row and for 256, in turn: the library as it is, in chunks of few rows (what
 the service does), unpadded, and the exported graph by onnxruntime. ``load``: clients on loopback, each sending its next request
 when it has the answer to the last, a tenth of them bad; every good answer is compared with what the same request got alone,
-byte by byte. Then the same without micro-batching (``--alone`` seconds), and verb by verb (``--verbs`` seconds each, both ways).
+byte by byte. Then the same
+without micro-batching (``--alone`` seconds), and verb by verb (``--verbs`` seconds each, both ways).
 Memory is what ``/metrics`` says. In the end a SIGTERM: a request that was sent whole and not answered whole counts as lost.
 The clients are a process of their own, and take about as much of the processor as the server.
 """
@@ -79,7 +80,11 @@ def latency(folder: Path, turns: int = 40) -> None:
     for name in ("dense", "convolutional", "table"):
         ae = ist.load(folder / name)
         X = table if name == "table" else images
-        graph = None if name == "table" else OnnxModel(folder / f"{name}-onnx" / "model.onnx", ist.load(folder / f"{name}-onnx"))
+        graph = (
+            None
+            if name == "table"
+            else OnnxModel(folder / f"{name}-onnx" / "model.onnx", ist.load(folder / f"{name}-onnx"))
+        )
         for verb in ("transform", "reconstruct", "score_samples"):
             for n in (1, 256):
                 rows = X.slice(0, n) if name == "table" else X[:n]
@@ -91,7 +96,10 @@ def latency(folder: Path, turns: int = 40) -> None:
                 if graph is not None:
                     calls["onnxruntime"] = lambda graph=graph, verb=verb, rows=rows: getattr(graph, verb)(rows)
                 took = interleaved(calls, turns if n == 1 else max(4, turns // 8))
-                print(f"{name:14s} {verb:14s} {n:4d} rows  " + "  ".join(f"{k} {v:7.2f}" for k, v in took.items()), flush=True)
+                print(
+                    f"{name:14s} {verb:14s} {n:4d} rows  " + "  ".join(f"{k} {v:7.2f}" for k, v in took.items()),
+                    flush=True,
+                )
 
 
 def few(few_at_once: Callable, size: int, ae: object, verb: str, rows: object) -> Callable[[], object]:
@@ -121,8 +129,8 @@ def interleaved(calls: dict[str, Callable[[], object]], turns: int) -> dict[str,
 
 def request(path: str, body: bytes, kind: str, accept: str = JSON) -> bytes:
     """Return a POST as bytes."""
-    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {kind}\r\naccept: {accept}\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    lines = ("host: 127.0.0.1", f"content-type: {kind}", f"accept: {accept}", f"content-length: {len(body)}")
+    return "\r\n".join((f"POST {path} HTTP/1.1", *lines, "", "")).encode() + body
 
 
 def good_ones() -> dict[str, list[Ask]]:
@@ -133,7 +141,10 @@ def good_ones() -> dict[str, list[Ask]]:
     for name in ("dense", "convolutional"):
         for verb in ("encode", "reconstruct", "score"):
             path, key = f"/v1/models/{name}/{verb}", f"{name} {verb}"
-            asks[key] = [Ask(key, request(path, npy(image[None]), NPY, JSON if verb != "reconstruct" else NPY), 200) for image in images]
+            asks[key] = [
+                Ask(key, request(path, npy(image[None]), NPY, JSON if verb != "reconstruct" else NPY), 200)
+                for image in images
+            ]
     for name, verb in (("table", "encode"), ("table", "reconstruct"), ("detector", "detect")):
         path, key = f"/v1/models/{name}/{verb}", f"{name} {verb}"
         asks[key] = [Ask(key, request(path, json.dumps({"rows": [row]}).encode(), JSON), 200) for row in rows]
@@ -164,7 +175,7 @@ def npy(array: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def _titanic():  # noqa: ANN202 - an Arrow table
+def _titanic():
     import isthmus as ist
 
     return ist.read(datasets.DATA / "seaborn_tables/titanic.csv")
@@ -232,7 +243,9 @@ async def client(port: int, asks: list[Ask], known: dict[bytes, bytes], until: f
         writer.close()
 
 
-async def clients(port: int, asks: list[Ask], seconds: float, count: int, known: dict[bytes, bytes], during: Callable | None = None) -> Tally:
+async def clients(
+    port: int, asks: list[Ask], seconds: float, count: int, known: dict[bytes, bytes], during: Callable | None = None
+) -> Tally:
     """Let many clients ask for some seconds."""
     tally, until = Tally(), time.perf_counter() + seconds
     together = asyncio.gather(*(client(port, asks, known, until, tally, seed) for seed in range(count)))
@@ -273,7 +286,9 @@ def load(folder: Path, seconds: float, count: int, alone: float, verbs: float) -
             asyncio.run(client_once(port, ask, known))
         show("together", asyncio.run(clients(port, everything, seconds, count, known, watch)), seconds)
         print("memory, MB:", *(f"{m:.0f}" for m in memory))
-        each = {key: asyncio.run(clients(port, asks, verbs, count, known)) for key, asks in good.items()} if verbs else {}
+        each = (
+            {key: asyncio.run(clients(port, asks, verbs, count, known)) for key, asks in good.items()} if verbs else {}
+        )
         print("SIGTERM under load:", asyncio.run(stopped(process, port, everything, count, known)))
     with service(folder, batching=False) as (_, port):
         show("each alone", asyncio.run(clients(port, everything, alone, count, known)), alone)
@@ -305,7 +320,8 @@ async def stopped(process: subprocess.Popen, port: int, asks: list[Ask], count: 
 
     tally = await clients(port, asks, 30, count, known, stop)
     process.wait(30)
-    return f"{len(tally.seconds)} answered, {tally.lost} lost, {sum(tally.wrong.values())} wrong; exit code {process.returncode}"
+    wrong = sum(tally.wrong.values())
+    return f"{len(tally.seconds)} answered, {tally.lost} lost, {wrong} wrong; exit code {process.returncode}"
 
 
 def show(name: str, tally: Tally, seconds: float) -> None:

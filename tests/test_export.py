@@ -20,6 +20,10 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not inst
 pytest.importorskip("onnxscript", reason="onnxscript is not installed: pip install 'isthmus[onnx]'")
 
 
+REFUSED = {"conditional": "conditional model"}
+"""The variants that have no graph, and why."""
+
+
 def run(path: Path, output: str, **given: np.ndarray) -> np.ndarray:
     """Run a graph as a stranger would: with onnxruntime and nothing of ours."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -47,7 +51,9 @@ def test_the_graph_agrees_with_the_library_at_every_batch(
     x, spread = X[:rows], np.nanstd(X, axis=0)
     np.testing.assert_allclose(run(path, "codes", x=x), ae.transform(x), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(run(path, "score", x=x), ae.score_samples(x), rtol=1e-5, atol=1e-5)
-    scaled = np.abs(run(path, "reconstruction", x=x) - ae.reconstruct(x)) / np.maximum(spread, np.abs(ae.reconstruct(x)))
+    scaled = np.abs(run(path, "reconstruction", x=x) - ae.reconstruct(x)) / np.maximum(
+        spread, np.abs(ae.reconstruct(x))
+    )
     assert scaled.max() <= 1e-5
     z = ae.transform(x)
     decoded = run(path, "decoded", x=X[:1], z=z)
@@ -164,15 +170,16 @@ def test_the_command_writes_the_graph_into_the_model_and_a_new_model_takes_it_aw
 
 @pytest.mark.long
 @pytest.mark.parametrize("entry", VARIANTS, ids=lambda entry: entry.name)
-def test_every_variant_is_exported_or_refused(entry: Any, tmp_path: Path) -> None:
+def test_every_variant_is_exported_or_refused_as_the_page_says(entry: Any, tmp_path: Path) -> None:
     X, y = data_for(entry.inputs, 120)
     X = X.values if isinstance(X, ist.Series) else X
     if entry.inputs == "series":
         X = ist.Series(X, length=24, step=1)
     ae = getattr(ist, entry.name)(random_state=0, max_epochs=1).fit(X, y)
-    try:
-        done = ist.export_onnx(ae, tmp_path / "model.onnx")
-    except SettingError as refused:
-        assert "\n" not in str(refused)
+    refused = REFUSED.get(entry.name)
+    if refused is not None:
+        with pytest.raises(SettingError, match=refused):
+            ist.export_onnx(ae, tmp_path / "model.onnx")
         return
+    done = ist.export_onnx(ae, tmp_path / "model.onnx")
     assert max(done.differences.values()) <= 1e-5

@@ -21,7 +21,9 @@ _LIMITS = "What one request may ask"
 
 def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The folder of a saved autoencoder.")],
-    onnx: Annotated[bool, typer.Option("--onnx", help="As one ONNX graph: encode, decode, reconstruct, score.")] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="As one ONNX graph: encode, decode, reconstruct, score.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="OUT", help="The file; MODEL/model.onnx if left out.")
     ] = None,
@@ -42,7 +44,9 @@ def export(
     if json:
         print_json(done.to_dict())
         return
-    print_text(f"{done.path}: one graph, opset {done.opset}, x (rows, {', '.join(map(str, done.sample))}), z (codes, {done.latent})")
+    print_text(
+        f"{done.path}: one graph, opset {done.opset}, x (rows, {', '.join(map(str, done.sample))}), z (codes, {done.latent})"
+    )
     largest = ", ".join(f"{name} {value:.1g}" for name, value in done.differences.items())
     print_text(f"largest difference from torch at batches of 1, 7 and 256: {largest}")
 
@@ -51,7 +55,9 @@ def serve(
     models: Annotated[
         list[str], typer.Argument(metavar="[NAME=]MODEL...", help="Folders of saved autoencoders and detectors.")
     ],
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; elsewhere than here needs a key.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; elsewhere than here needs a key.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes any that is free.")] = 8000,
     index: Annotated[
         list[str] | None,
@@ -120,7 +126,9 @@ def _named(given: list[str], only: bool = False) -> dict[str, Path]:
         if not equals or "/" in name:
             name, path = "" if only else Path(text).resolve().name, text
         if not (only and not name) and not _NAME.match(name):
-            raise SettingError(f"{name!r} is no name for a model; say NAME={path}, in letters, digits, dots and dashes.")
+            raise SettingError(
+                f"{name!r} is no name for a model; say NAME={path}, in letters, digits, dots and dashes."
+            )
         if name in found:
             raise SettingError(f"two models are called {name!r}; name one of them otherwise: NAME={path}.")
         found[name] = Path(path)

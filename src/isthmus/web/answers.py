@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.types as pt
 
 from isthmus.apps.words import plain
 from isthmus.data import Images
@@ -35,7 +37,7 @@ class Answer:
     @property
     def size(self) -> int:
         """About how many numbers there are to write."""
-        rows = None if self.main is None else self.members[self.main]
+        rows: Any = [] if self.main is None else self.members[self.main]
         return rows.num_rows * rows.num_columns if isinstance(rows, pa.Table) else int(np.size(rows))
 
     def written(self, form: str) -> tuple[bytes, dict[str, str]]:
@@ -115,26 +117,31 @@ def as_json(members: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json(members: dict[str, Any]) -> bytes:
-    return json.dumps(as_json(members), default=_worded).encode()
+    return json.dumps(as_json(members)).encode()
 
 
 def _listed(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.kind == "f" and not np.isfinite(value).all():  # JSON has neither NaN nor infinity
-            value = np.where(np.isfinite(value), value, None)
+            return np.where(np.isfinite(value), value.astype(object), None).tolist()  # pyright: ignore[reportArgumentType, reportCallIssue]
         return value.tolist()
     if isinstance(value, pa.Table):
-        return [{name: _number(cell) for name, cell in row.items()} for row in value.to_pylist()]
+        columns = {name: _cells(column) for name, column in zip(value.column_names, value.columns, strict=True)}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return plain(value)
 
 
-def _number(cell: Any) -> Any:
-    return None if isinstance(cell, float) and not np.isfinite(cell) else cell
-
-
-def _worded(value: Any) -> str:
-    """Write dates and times as ISO 8601, decimals as text."""
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+def _cells(column: pa.ChunkedArray) -> list[Any]:
+    """Return the cells of a column as JSON has them: dates and times as ISO 8601, decimals as text, no NaN."""
+    kind = column.type
+    if pt.is_duration(kind):
+        return column.cast(pa.int64()).to_pylist()
+    if pt.is_temporal(kind):  # by Arrow: Python knows neither nanoseconds nor years beyond 9999
+        return [None if text is None else text.replace(" ", "T") for text in column.cast(pa.string()).to_pylist()]
+    cells = column.to_pylist()
+    if pt.is_floating(kind):
+        return [None if cell is not None and not np.isfinite(cell) else cell for cell in cells]
+    return [str(cell) if isinstance(cell, Decimal) else cell for cell in cells]
 
 
 def _npy(array: np.ndarray) -> bytes:

@@ -92,9 +92,7 @@ class Engine:
         return found
 
 
-def create_app(
-    served: Sequence[Served], settings: Settings | None = None, routers: Sequence[APIRouter] = ()
-) -> Guard:
+def create_app(served: Sequence[Served], settings: Settings | None = None, routers: Sequence[APIRouter] = ()) -> Guard:
     """Return the ASGI application that serves some models; ``routers`` add pages or endpoints of their own.
 
     >>> app = create_app([Served("digits", ist.load("digits")).prepared()])  # doctest: +SKIP
@@ -154,14 +152,24 @@ def _add_operations(app: FastAPI, guard: Guard, engine: Engine) -> None:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="Does it take requests?", tags=["operation"], responses={503: {"description": "Not any more."}})
+    @app.get(
+        "/readyz",
+        summary="Does it take requests?",
+        tags=["operation"],
+        responses={503: {"description": "Not any more."}},
+    )
     async def readyz() -> dict[str, str]:
         if guard.draining:
             raise Refused(503, "the service is about to stop; ask another one.")
         return {"status": "ready"}
 
-    @app.get("/metrics", summary="What was counted, as Prometheus reads it", tags=["operation"], response_class=Response,
-             responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+    @app.get(
+        "/metrics",
+        summary="What was counted, as Prometheus reads it",
+        tags=["operation"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     async def metrics() -> Response:
         return Response(engine.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -176,7 +184,7 @@ async def _hand_on(request: Request, error: Exception) -> Response:
         if error.status_code == 404:
             raise Refused(404, f"there is nothing at {request.url.path!r:.120}; /v1/models lists what there is.")
         if error.status_code == 405:
-            takes = dict(error.headers or {}).get("allow") or "POST"
+            takes = {name.lower(): value for name, value in (error.headers or {}).items()}.get("allow", "POST")
             raise Refused(405, f"{request.method:.20} is not taken here; use {takes}.", {"allow": takes})
         raise Refused(error.status_code, f"{error.detail}.", dict(error.headers or {}))
     refused = refusal(error)

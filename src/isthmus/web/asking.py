@@ -1,5 +1,8 @@
 """What a request asks: its options, from the query, and its rows, from the body."""
 
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow.compute makes its functions when it is imported, where no type checker sees them)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from isthmus.web.bodies import BINARY, JSON, array_of, read_binary, read_json, table_of
+from isthmus.web.bodies import BINARY, JSON, LARGEST, LARGEST_IN_CODES, array_of, read_binary, read_json, table_of
 from isthmus.web.models import Served
 from isthmus.web.refusals import Refused
 
@@ -123,7 +126,8 @@ class Reader:
 
     def _of_json(self, options: dict[str, Any], body: bytes) -> Asked:
         served = self.served
-        given = read_json(body, served.columns is not None or served.is_conditional)
+        has_booleans = served.columns is not None and self.verb != "decode"
+        given = read_json(body, has_booleans or served.is_conditional)
         condition = given.pop("condition", None) if served.is_conditional else None
         allowed = members_of(served, self.verb)
         if given.keys() not in [set(names) for names in allowed]:
@@ -133,7 +137,7 @@ class Reader:
     def _rows(self, name: str, values: Any) -> Any:
         columns = self.served.columns
         if name == "codes" or columns is None:
-            return array_of(values, name, self.most_rows).astype(np.float64, copy=False)
+            return array_of(values, name, self.most_rows, LARGEST_IN_CODES if name == "codes" else LARGEST)
         return table_of(values, name, columns, self.most_rows)
 
     def _of_binary(self, options: dict[str, Any], found: np.ndarray | pa.Table) -> Asked:
@@ -164,7 +168,11 @@ class Reader:
     def _wanted(self) -> str:
         sets = members_of(self.served, self.verb)
         told = ' and, if you like, "condition"' if self.served.is_conditional else ""
-        return "an object with " + " or ".join(" and ".join(f'"{n}"' for n in names) or "no members" for names in sets) + told
+        return (
+            "an object with "
+            + " or ".join(" and ".join(f'"{n}"' for n in names) or "no members" for names in sets)
+            + told
+        )
 
 
 def kind_of(served: Served, name: Literal["rows", "codes"], rows: Any) -> Any:

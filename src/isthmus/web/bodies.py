@@ -1,4 +1,7 @@
-"""What a request brings: JSON, .npy, Arrow or Parquet -> arrays and Arrow tables. Nothing is unpickled, nothing unpacked blindly."""
+"""What a request brings: JSON, .npy, Arrow or Parquet -> arrays and Arrow tables, nothing unpickled nor unpacked blindly."""
+
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow.compute makes its functions when it is imported, where no type checker sees them)
 
 from __future__ import annotations
 
@@ -25,6 +28,8 @@ PARQUET = "application/vnd.apache.parquet"
 BINARY = (NPY, ARROW, ARROW_FILE, PARQUET)
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _KINDS = "biuf"
+LARGEST, LARGEST_IN_CODES = 1e308, 3.4e38
+"""The largest numbers that JSON may hold: of rows, which are read as float64, and of codes, which are float32."""
 _LONGEST_HEADER = 10_000
 _UNPACKED = 8
 """How many times larger than a body may be what it unpacks to."""
@@ -89,8 +94,8 @@ def read_json(body: bytes, takes_booleans: bool = True) -> dict[str, Any]:
     return found
 
 
-def array_of(values: Any, name: str, most_rows: int) -> np.ndarray:
-    """Return nested lists of numbers as an array; null is a gap."""
+def array_of(values: Any, name: str, most_rows: int, largest: float) -> np.ndarray:
+    """Return nested lists of numbers as an array; null is a gap, and none is larger than ``largest``."""
     if not isinstance(values, list) or not values:
         raise Refused(422, f"{name!r} must be a list of at least one row of numbers.")
     _check_rows(len(values), most_rows)
@@ -102,6 +107,9 @@ def array_of(values: Any, name: str, most_rows: int) -> np.ndarray:
         raise Refused(422, f"the rows of {name!r} differ in length or hold no numbers; send rows alike.") from error
     if array.dtype.kind not in "iuf":
         raise Refused(422, f"{name!r} must hold numbers (null for a gap), not {_named(array)}.")
+    array = array.astype(np.float64, copy=False)
+    if (np.abs(array) > largest).any():
+        raise Refused(422, f"{name!r} holds numbers beyond {largest:g}; give those that were meant.")
     return array
 
 
@@ -122,7 +130,9 @@ def _column(name: str, values: list[Any], kind: pa.DataType) -> pa.Array:
     as_json, allowed = _in_json(kind)
     for place, value in enumerate(values):
         if value is not None and not allowed(value):
-            raise Refused(422, f"column {name!r} holds {value!r:.60} in row {place}, where {as_json} values were learned.")
+            raise Refused(
+                422, f"column {name!r} holds {value!r:.60} in row {place}, where {as_json} values were learned."
+            )
     try:
         made = pa.array(values, as_json)
         return made.cast(kind) if pt.is_temporal(kind) else made
@@ -137,7 +147,7 @@ def _in_json(kind: pa.DataType) -> tuple[pa.DataType, Callable[[Any], bool]]:
     if is_text(kind) or (pt.is_temporal(kind) and not pt.is_duration(kind)):
         return pa.large_string(), lambda value: isinstance(value, str)
     number = pa.int64() if pt.is_duration(kind) else pa.float64()
-    return number, lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number, lambda value: type(value) in (int, float) and abs(value) <= LARGEST
 
 
 def _with_gaps(array: np.ndarray) -> np.ndarray:

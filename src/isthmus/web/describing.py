@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +11,13 @@ import pyarrow.types as pt
 from isthmus.data.frames import is_text
 from isthmus.web.answers import OFFERED, as_json
 from isthmus.web.asking import Choice, members_of, options_of
-from isthmus.web.bodies import ARROW, ARROW_FILE, JSON, NPY, PARQUET
+from isthmus.web.bodies import ARROW, ARROW_FILE, JSON, LARGEST, LARGEST_IN_CODES, NPY, PARQUET
 from isthmus.web.guard import Limits
 from isthmus.web.models import Served
 
 DESCRIPTION = (
-    "Trained autoencoders and anomaly detectors at work. Rows come and go as JSON, as .npy (never pickled), as Arrow streams or "
-    "as Parquet; the Accept header chooses the form of the answer, JSON if it says nothing. Options stand in the query."
+    "Trained autoencoders and anomaly detectors at work. Rows come and go as JSON, as .npy (never pickled), as Arrow streams "
+    "or as Parquet; the Accept header chooses the form of the answer, JSON if it says nothing. Options stand in the query."
 )
 _SUMMARIES = {
     "encode": "The code of each row",
@@ -50,7 +49,6 @@ _PROBLEM = {
     "properties": {"error": {"type": "string"}, "request_id": {"type": "string"}},
 }
 _NUMBERS = {"type": "array", "items": {"type": ["number", "null"]}}
-_FLOAT32, _FLOAT64 = 3.4e38, 1e308
 
 
 def facts_of(served: Served) -> dict[str, Any]:
@@ -84,8 +82,12 @@ def described(served: Served, verb: str, limits: Limits, has_key: bool) -> dict[
     }
     if has_key:
         extra["security"] = [{"key": []}]
-    answer = {JSON: {"schema": _answered(served, verb)}} | {form: {"schema": _BYTES} for form in OFFERED if form != JSON}
-    problems = {status: {"description": said, "content": {JSON: {"schema": _PROBLEM}}} for status, said in _REFUSALS.items()}
+    answer = {JSON: {"schema": _answered(served, verb)}} | {
+        form: {"schema": _BYTES} for form in OFFERED if form != JSON
+    }
+    problems = {
+        status: {"description": said, "content": {JSON: {"schema": _PROBLEM}}} for status, said in _REFUSALS.items()
+    }
     return {
         "summary": _SUMMARIES[verb],
         "operation_id": f"{verb}_{served.name}",
@@ -113,7 +115,7 @@ def path_of(served: Served, verb: str) -> str:
 
 def example_of(served: Served, verb: str) -> dict[str, Any]:
     """Return a body that is answered as it stands."""
-    row = json.loads(json.dumps(as_json({"rows": served.example})["rows"], default=str))
+    row = as_json({"rows": served.example})["rows"]
     if verb == "decode":
         return as_json({"codes": served.example_codes()})
     if verb == "sample":
@@ -123,7 +125,12 @@ def example_of(served: Served, verb: str) -> dict[str, Any]:
 
 def _asked(served: Served, verb: str, limits: Limits) -> dict[str, Any]:
     rows = {"type": "array", "minItems": 1, "maxItems": limits.rows, "items": _row(served)}
-    code = {"type": "array", "minItems": served.code_size, "maxItems": served.code_size, "items": _number(_FLOAT32, False)}
+    code = {
+        "type": "array",
+        "minItems": served.code_size,
+        "maxItems": served.code_size,
+        "items": _number(LARGEST_IN_CODES, False),
+    }
     codes = {"type": "array", "minItems": 1, "maxItems": limits.rows, "items": code}
     sets = []
     for names in members_of(served, verb):
@@ -166,7 +173,7 @@ def _answered(served: Served, verb: str) -> dict[str, Any]:
 
 def _row(served: Served, bounded: bool = True) -> dict[str, Any]:
     if served.columns is None:
-        schema = _number(_FLOAT64 if bounded else None, True)
+        schema = _number(LARGEST if bounded else None, True)
         for side in reversed(served.sample_shape):
             schema = {"type": "array", "minItems": side, "maxItems": side, "items": schema}
         return schema
@@ -187,7 +194,7 @@ def _cell(kind: pa.DataType, bounded: bool) -> dict[str, Any]:
         return {"type": ["integer", "null"], "description": f"a count of {kind.unit}"}
     if pt.is_decimal(kind) and not bounded:
         return {"type": ["string", "null"]}
-    return _number(_FLOAT64 if bounded else None, True)
+    return _number(LARGEST if bounded else None, True)
 
 
 def _number(most: float | None, has_gaps: bool) -> dict[str, Any]:
@@ -203,5 +210,3 @@ def _parameter(name: str, option: Any) -> dict[str, Any]:
     if option.default is not None:
         schema["default"] = option.default
     return {"name": name, "in": "query", "required": False, "description": option.explained, "schema": schema}
-
-

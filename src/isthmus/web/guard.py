@@ -56,7 +56,9 @@ class Limits:
 class Guard:
     """An ASGI application around another: lets through what is allowed, and writes down what became of it."""
 
-    def __init__(self, app: Any, limits: Limits, metrics: Metrics, key: str | None, hosts: frozenset[str] | None) -> None:
+    def __init__(
+        self, app: Any, limits: Limits, metrics: Metrics, key: str | None, hosts: frozenset[str] | None
+    ) -> None:
         """``key`` None asks for none; ``hosts`` are the names it answers to, None any."""
         self.app, self.limits, self.metrics, self.hosts = app, limits, metrics, hosts
         self._key = None if key is None else hashlib.sha256(key.encode()).digest()
@@ -148,7 +150,9 @@ class Exchange:
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.001))
         except TimeoutError:
-            raise Refused(408, f"the body took longer than {self.guard.limits.arrival:g} seconds; send it again.") from None
+            raise Refused(
+                408, f"the body took longer than {self.guard.limits.arrival:g} seconds; send it again."
+            ) from None
         self.got += len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
         if self.got > self.guard.limits.body:

@@ -44,7 +44,9 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.requests: dict[Labels, int] = defaultdict(int)
-        self.seconds = Histogram("isthmus_request_seconds", "From the head of a request to the end of its answer.", SECONDS)
+        self.seconds = Histogram(
+            "isthmus_request_seconds", "From the head of a request to the end of its answer.", SECONDS
+        )
         self.batches = Histogram("isthmus_batch_rows", "Rows that were computed together.", ROWS)
         self.computing = Histogram("isthmus_compute_seconds", "What the library took for a batch.", SECONDS)
         self.in_flight = 0

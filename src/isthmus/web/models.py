@@ -60,10 +60,11 @@ class Served:
 
     def prepared(self) -> Served:
         """Find out how many rows to compute at once, and answer every verb once, so that no client waits for it."""
-        self.example = self._some_row()
-        heaviest = self._run_of(self.verbs[1] if isinstance(self.model, Autoencoder) else "detect")
-        probe = self.example_codes() if self.verbs[1] == "decode" and isinstance(self.model, Autoencoder) else self.example
-        self.few = rows_for_few(lambda: heaviest(probe))
+        self.example, model = self._some_row(), self.model
+        heaviest = model.reconstruct if isinstance(model, Autoencoder) else model.anomaly_score
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.few = rows_for_few(lambda: heaviest(self.example))
         if self.graph is not None:
             self.graph.few = self.few
         for verb in set(self.verbs) & set(QUEUED):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from isthmus.errors import IsthmusError
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - raised by us, about a request
     """The request cannot be answered as it is; ``sentence`` says why and what to do."""
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:

@@ -1,5 +1,8 @@
 """The server: uvicorn, with an end that loses nothing and patience that ends."""
 
+# pyright: reportAttributeAccessIssue=false
+# (which protocol uvicorn has depends on what is installed, which no type checker sees)
+
 from __future__ import annotations
 
 import asyncio

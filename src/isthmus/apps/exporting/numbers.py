@@ -25,12 +25,12 @@ class Scaled(nn.Module):
         super().__init__()
         self.axes: str = codec.axes if codec.kind == "images" else ""
         self.shape = codec.layout.shape
-        self.type = torch.float32 if np.can_cast(codec.dtype, np.float32) else torch.float64
+        self.precision = torch.float32 if np.can_cast(codec.dtype, np.float32) else torch.float64
         scaler = Scaler(codec.scaling, codec.dtype)
         known = {"offset": scaler.offset, "factor": scaler.factor, "rest": scaler.rest}
         known |= {
-            "unit": torch.from_numpy(codec.scaling.factor.astype(np.float64)).to(self.type),
-            "origin": torch.from_numpy(codec.scaling.offset.astype(np.float64)).to(self.type),
+            "unit": torch.from_numpy(codec.scaling.factor.astype(np.float64)).to(self.precision),
+            "origin": torch.from_numpy(codec.scaling.offset.astype(np.float64)).to(self.precision),
         }
         for name, values in known.items():
             self.register_buffer(name, values)
@@ -64,7 +64,7 @@ class Scaled(nn.Module):
 
     def decode(self, x: Tensor) -> Tensor:
         """x (B, *shape) -> X (B, *sample), neither rounded nor kept in the range of a type."""
-        return self._outside(x.to(self.type) * self.unit + self.origin)
+        return self._outside(x.to(self.precision) * self.unit + self.origin)
 
     def _outside(self, X: Tensor) -> Tensor:
         if self.axes == "nhw":
@@ -80,7 +80,7 @@ class Columns(nn.Module):
         for field in codec.fields:
             _refuse_words(field)
         self.fields = codec.fields
-        self.type = torch.float64
+        self.precision = torch.float64
 
     @property
     def sample(self) -> tuple[int, ...]:
@@ -89,7 +89,9 @@ class Columns(nn.Module):
     @property
     def units(self) -> Tensor:
         kinds = [field.column for field in self.fields]
-        return torch.tensor([[kind.factor if isinstance(kind, Numeric) else 1.0 for kind in kinds]], dtype=self.type)
+        return torch.tensor(
+            [[kind.factor if isinstance(kind, Numeric) else 1.0 for kind in kinds]], dtype=self.precision
+        )
 
     def encode(self, X: Tensor) -> tuple[Tensor, Tensor]:
         x, observed = [], []
@@ -107,8 +109,8 @@ class Columns(nn.Module):
     def decode(self, x: Tensor) -> Tensor:
         columns = []
         for field in self.fields:
-            scaled = x[:, field.start : field.start + 1].to(self.type)
-            values = _column_out(field.column, scaled, x[:, :1].to(self.type))
+            scaled = x[:, field.start : field.start + 1].to(self.precision)
+            values = _column_out(field.column, scaled, x[:, :1].to(self.precision))
             if field.gap is not None:
                 missing = x[:, field.gap : field.gap + 1] > 0.5
                 values = torch.where(missing, torch.full_like(values, torch.nan), values)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CHECKED = (1, 7, 256)
 """The batches at which the graph must agree with torch."""
 TOLERANCE = 1e-5
-"""How far an answer may be from that of torch: of rows in scaled units, of codes in their spread, relative to larger numbers."""
+"""How far an answer may be from that of torch: rows in scaled units, codes in their spread, larger numbers relatively."""
 _MISSING = 0.05
 """The share of numbers that are gaps in the rows it is checked on."""
 INSTALL = 'pip install "isthmus[onnx]"'
@@ -103,7 +103,7 @@ def _written(graph: Graph, about: dict[str, str]) -> bytes:
     """Return the graph as ONNX; whatever it cannot say becomes one sentence."""
     from onnx import numpy_helper
 
-    kind = graph.numbers.type
+    kind = graph.numbers.precision
     given = (torch.zeros(3, *graph.numbers.sample, dtype=kind), torch.zeros(2, graph.latent))
     free = ({0: torch.export.Dim("rows")}, {0: torch.export.Dim("codes")})
     try:
@@ -165,7 +165,7 @@ def session(content: bytes | str, threads: int = 1) -> Any:
 def _checked(content: bytes, ae: Autoencoder, graph: Graph) -> dict[str, float]:
     """Return by how much the graph differs from torch, at most; refuse it where that is too much."""
     running, rng = session(content), np.random.default_rng(0)
-    worst = dict.fromkeys(OUTPUTS, 0.0)
+    worst: dict[str, float] = dict.fromkeys(OUTPUTS, 0.0)
     for rows in CHECKED:
         z = _plausible_codes(ae, rows, rng)
         x = _plausible_rows(ae, graph, z, rng)

@@ -45,7 +45,9 @@ class OnnxModel:
         try:
             self._session = session(os.fspath(path), threads)
         except Exception as error:  # onnxruntime raises kinds of its own
-            raise ModelFileError(f"{path} is no ONNX graph that onnxruntime can read; export the model again.") from error
+            raise ModelFileError(
+                f"{path} is no ONNX graph that onnxruntime can read; export the model again."
+            ) from error
         about = self._session.get_modelmeta().custom_metadata_map.get("isthmus")
         if about is None or json.loads(about)["model"] != model_fingerprint(ae):
             raise ModelFileError(f"{path} was not exported from this model as it is now; export it again.")
