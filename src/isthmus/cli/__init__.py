@@ -15,6 +15,7 @@ import typer
 from isthmus import __version__
 from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
+from isthmus.cli.exploring import explore
 from isthmus.cli.filling import impute
 from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
@@ -46,6 +47,7 @@ COMMANDS = (
     detect,
     search,
     cluster,
+    explore,
     serve,
     export,
     report,

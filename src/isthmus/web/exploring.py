@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from isthmus.apps.exploring import Exploration
 from isthmus.apps.exploring.previews import previews
 from isthmus.apps.words import plain
-from isthmus.inference import few_at_once
-from isthmus.web.answers import COLUMNS
-from isthmus.web.bodies import read_json
+from isthmus.web.answers import COLUMNS, Answer, as_container
+from isthmus.web.batching import joined
+from isthmus.web.bodies import NPY, read_json
 from isthmus.web.refusals import Refused
 
 STATIC = {
@@ -147,8 +148,19 @@ class Explorer:
                 raise Refused(422, "'kept' must be a list of samples that were drawn: {seed, n, place}.")
             n = _whole(each, "n", 1, MOST_PREVIEWS)
             wanted.setdefault((_whole(each, "seed", 0, 2**32 - 1), n), []).append(_whole(each, "place", 0, n - 1))
-        body, kind, name = await self._computed(request, lambda: self.exploration.file_of(wanted))
+        body, kind, name = await self._computed(request, lambda: self._file(wanted))
         return Response(body, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
+
+    def _file(self, wanted: dict[tuple[int, int], list[int]]) -> tuple[bytes, str, str]:
+        drawn = [self.exploration.drawn(places, n, seed) for (seed, n), places in wanted.items()]
+        rows = joined([as_container(each) for each in drawn])
+        if not isinstance(rows, pa.Table):
+            return Answer({"rows": rows}, "rows").written(NPY)[0], NPY, "samples.npy"
+        from pyarrow import csv
+
+        sink = pa.BufferOutputStream()
+        csv.write_csv(rows, sink)
+        return sink.getvalue().to_pybytes(), "text/csv; charset=utf-8", "samples.csv"
 
     async def odd(self, request: Request) -> Response:
         threshold = (await _asked(request, "threshold"))["threshold"]
@@ -213,12 +225,6 @@ class Explorer:
                 return await engine.turn.run(call)
         except TimeoutError:
             raise Refused(504, f"that took longer than {engine.settings.limits.seconds:g} seconds; try it again.") from None
-
-
-def few(call: Callable[[], Any]) -> Any:
-    """Answer without padding a row to thousands."""
-    with few_at_once():
-        return call()
 
 
 async def _static(name: str, kind: str) -> Response:

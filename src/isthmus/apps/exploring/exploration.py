@@ -24,6 +24,8 @@ from isthmus.apps.words import plain
 from isthmus.data.containers import is_table
 from isthmus.errors import DataError, SettingError
 from isthmus.estimator import Autoencoder
+from isthmus.inference import few_at_once, rows_for_few
+from isthmus.resolution import resolve_sampler
 
 MOST_SLIDERS = 32
 """The numbers of a code that vary most; longer codes show so many."""
@@ -159,16 +161,14 @@ class Exploration:
         code, point = self.codes[row], self.points[row]
         if self.X is None:
             return Shown(row, f"{self.noun} {row}", code, point, self.decode(code[None])[0])
-        some = self._taken([row])
-        rows = self.ae.codec_.encode(some)
-        told = self.ae._condition(some, None, 1)
-        nothing = np.zeros(1)
-        evidence = Evidence(rows, np.array([row]), code[None], nothing, np.arange(1), "new", 1, "", told)
-        pair = pairs(self.ae, evidence, np.arange(1))[0]
-        rebuilt = previews(self.ae, self.ae.reconstruct(some))[0]
+        error, some = float(self.errors[row]), self._taken([row])
+        rows, told = self.ae.codec_.encode(some), self.ae._condition(some, None, 1)
+        evidence = Evidence(rows, np.array([row]), code[None], np.zeros(1), np.arange(1), "new", 1, "", told)
+        with few_at_once(self._few):
+            cells = pairs(self.ae, evidence, np.arange(1))[0].cells
+            rebuilt = previews(self.ae, self.ae.reconstruct(some))[0]
         name = image_label(self.X, row) or f"{self.noun} {row}"
-        original = previews(self.ae, some)[0]
-        return Shown(row, name, code, point, rebuilt, original, float(self.errors[row]), pair.cells, self._known(row))
+        return Shown(row, name, code, point, rebuilt, previews(self.ae, some)[0], error, cells, self._known(row))
 
     def shown(self, rows: Sequence[int]) -> list[Preview]:
         """Return how rows are shown: themselves, or decoded from their codes where there is no data."""
@@ -177,7 +177,17 @@ class Exploration:
 
     def decode(self, codes: Any) -> list[Preview]:
         """Return what codes (m, latent) stand for."""
-        return previews(self.ae, self.ae.inverse_transform(np.asarray(codes, np.float32)))
+        with few_at_once(self._few):
+            return previews(self.ae, self.ae.inverse_transform(np.asarray(codes, np.float32)))
+
+    @cached_property
+    def _few(self) -> int:
+        """How many rows are computed at once where few are asked for."""
+        return rows_for_few(lambda: self.ae.inverse_transform(self.codes[:1]))
+
+    def first(self, X: Any) -> Any:
+        """Return the first row of ``X``."""
+        return taken(self.ae, X, np.zeros(1, np.int64))  # pyright: ignore[reportArgumentType]
 
     def code_at(self, point: Sequence[float], row: int | None = None) -> np.ndarray:
         """Return the code (latent,) at a point of the map: that of ``row``, moved within the map; else the mean code's."""
@@ -190,7 +200,10 @@ class Exploration:
 
     def walk(self, start: int, end: int, steps: int = 9, path: Literal["linear", "spherical"] = "linear") -> Walk:
         """Walk from one row to another."""
-        start, end = self._place(start), self._place(end)
+        with few_at_once(self._few):
+            return self._walk(self._place(start), self._place(end), steps, path)
+
+    def _walk(self, start: int, end: int, steps: int, path: Literal["linear", "spherical"]) -> Walk:
         if self.X is not None:
             return interpolate(self.ae, self._taken([start]), self._taken([end]), steps, path)
         if path not in ("linear", "spherical") or steps < 2:
@@ -203,15 +216,21 @@ class Exploration:
 
     def sample(self, n: int = 12, seed: int = 0) -> Any:
         """Draw new rows: what ``Autoencoder.sample`` draws."""
-        return self.ae.sample(n, random_state=seed)
+        with few_at_once(self._few):
+            return self.ae.sample(n, random_state=seed)
 
     @property
     def drawn_from(self) -> str:
         """A sentence that says where new codes come from."""
-        from isthmus.resolution import resolve_sampler
-
         name = type(resolve_sampler(self.ae.sampler, self.ae.model_)).__name__
-        return _SAMPLERS.get(name, f"New codes are drawn by {name}.")
+        said = _SAMPLERS.get(name, f"New codes are drawn by {name}.")
+        if self.ae.model_.parts.bottleneck.is_distribution or name == "Prior":
+            return said
+        return f"The codes of this model have no prior. {said} ist.variational() has one."
+
+    def drawn(self, places: Sequence[int], n: int, seed: int) -> Any:
+        """Return some of the ``n`` rows that a seed draws."""
+        return taken(self.ae, self.sample(n, seed), np.asarray(places))  # pyright: ignore[reportArgumentType]
 
     def neighbours(self, row: int | None = None, k: int = 8, *, x: Any = None, codes: Any = None) -> Neighbours:
         """Return the rows most like a row of the map, like other rows ``x``, or like ``codes``."""
@@ -299,7 +318,7 @@ class Exploration:
 
 _SAMPLERS = {
     "Prior": "New codes are drawn from the prior of the model.",
-    "Mixture": "The model has no prior: new codes are drawn from a mixture of Gaussians fitted on codes of training rows.",
+    "Mixture": "New codes are drawn from a mixture of Gaussians fitted on codes of training rows.",
     "Flow": "New codes are drawn from a flow fitted on codes of training rows.",
     "Aggregated": "New codes are those of training rows, drawn at random.",
 }
