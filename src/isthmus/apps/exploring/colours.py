@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-MOST_GROUPS = 12
+MOST_GROUPS = 10
 """So many groups have a colour of their own, the most frequent; the others share one."""
 FEW_NUMBERS = 20
 """Whole numbers of at most so many values are groups."""

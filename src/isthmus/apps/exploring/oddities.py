@@ -14,7 +14,7 @@ from isthmus.estimator import Autoencoder
 
 BARS = 60
 MOST_LISTED = 40
-FARTHEST = 3.0
+FARTHEST = 1.5
 """The axis ends at so many times the way from the lowest score to the threshold; the last bar holds all beyond."""
 
 

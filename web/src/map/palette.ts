@@ -1,0 +1,61 @@
+/** Told apart on white and on near-black; the colours of the reports. */
+export const CATEGORIES = [
+  "#1f8f98",
+  "#d98324",
+  "#7a6bb8",
+  "#c0566e",
+  "#5c9441",
+  "#3f7fbf",
+  "#a0785a",
+  "#b25fa8",
+  "#8a8f3c",
+  "#7f8c93",
+];
+const RAMPS = { light: ["#bcc7cd", "#d9a36b", "#c2540a"], dark: ["#3d4a52", "#b0793f", "#ffa65c"] };
+const GAP = "#9aa3a8";
+
+export type Theme = keyof typeof RAMPS;
+type Rgb = [number, number, number];
+
+export function rgb(hex: string): Rgb {
+  const value = Number.parseInt(hex.slice(1), 16);
+  return [value >> 16, (value >> 8) & 255, value & 255];
+}
+
+/** The stops of the scale of numbers, for a legend. */
+export function ramp(theme: Theme): string[] {
+  return RAMPS[theme];
+}
+
+/** The colour at a share of the scale; a share beyond 0 and 1 has the colour of the end. */
+export function blend(theme: Theme, share: number): Rgb {
+  const stops = RAMPS[theme].map(rgb);
+  const place = Math.max(0, Math.min(1, share)) * (stops.length - 1);
+  const below = Math.min(stops.length - 2, Math.floor(place));
+  const [a, b] = [stops[below] as Rgb, stops[below + 1] as Rgb];
+  const t = place - below;
+  return [0, 1, 2].map((i) => Math.round((a[i] as number) * (1 - t) + (b[i] as number) * t)) as Rgb;
+}
+
+/** One RGBA colour a point, of groups by place, of numbers by where they lie between the bounds; NaN is grey. */
+export function colours(
+  values: Float64Array,
+  isGrouped: boolean,
+  bounds: [number, number],
+  theme: Theme,
+): Uint8Array<ArrayBuffer> {
+  const table = isGrouped ? CATEGORIES.map(rgb) : Array.from({ length: 256 }, (_, i) => blend(theme, i / 255));
+  const gap = rgb(GAP);
+  const span = bounds[1] - bounds[0] || 1;
+  const found = new Uint8Array(4 * values.length);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as number;
+    const place = isGrouped ? value : Math.max(0, Math.min(255, Math.round((255 * (value - bounds[0])) / span)));
+    const colour = table[place] ?? gap;
+    found[4 * i] = colour[0];
+    found[4 * i + 1] = colour[1];
+    found[4 * i + 2] = colour[2];
+    found[4 * i + 3] = 255;
+  }
+  return found;
+}
