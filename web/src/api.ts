@@ -1,4 +1,5 @@
 import type { Decoded, Facts, Flagged, Health, Legend, Near, Odd, Preview, Row, Walked } from "./types";
+import type { Reply, Wire } from "./wire";
 
 /** An answer that is a refusal, in the one sentence of the server. */
 export class Refusal extends Error {
@@ -17,10 +18,12 @@ type Listener = (isThere: boolean) => void;
 
 /** Asks the server, tells who listens when it goes and comes back, and asks for the key where there is one. */
 export class Api {
-  private key = sessionStorage.getItem("isthmus-key") ?? "";
+  private key = remembered("isthmus-key") ?? "";
   private isThere = true;
   private readonly listeners: Listener[] = [];
   askKey: (wasWrong: boolean) => Promise<string> = () => Promise.resolve("");
+
+  constructor(private readonly wire: Wire) {}
 
   onChange(listener: Listener): void {
     this.listeners.push(listener);
@@ -43,51 +46,42 @@ export class Api {
     this.json<Walked>("explore/walk", { start, end, steps, path });
 
   async kept(kept: { seed: number; n: number; place: number }[]): Promise<{ blob: Blob; name: string }> {
-    const answer = await this.ask("explore/kept", JSON.stringify({ kept }));
-    const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1];
-    return { blob: await answer.blob(), name: name ?? "samples" };
+    const { bytes, name } = await this.ask("explore/kept", JSON.stringify({ kept }));
+    return { blob: new Blob([bytes]), name: name ?? "samples" };
   }
 
   async search(file: File, k: number): Promise<Near> {
-    const answer = await this.ask(`explore/search?name=${encodeURIComponent(file.name)}&k=${k}`, file);
-    return (await answer.json()) as Near;
+    return read(await this.ask(`explore/search?name=${encodeURIComponent(file.name)}&k=${k}`, file)) as Near;
   }
 
   async points(): Promise<{ x: Float32Array; y: Float32Array }> {
-    const buffer = await (await this.ask("explore/points")).arrayBuffer();
-    const both = new Float32Array(buffer);
+    const both = new Float32Array((await this.ask("explore/points")).bytes);
     return { x: both.subarray(0, both.length / 2), y: both.subarray(both.length / 2) };
   }
 
   async values(name: string): Promise<Float64Array> {
-    return new Float64Array(await (await this.ask("explore/values", JSON.stringify({ name }))).arrayBuffer());
+    return new Float64Array((await this.ask("explore/values", JSON.stringify({ name }))).bytes);
   }
 
   private async json<T>(path: string, body?: object): Promise<T> {
-    const answer = await this.ask(path, body && JSON.stringify(body));
-    return (await answer.json()) as T;
+    return read(await this.ask(path, body && JSON.stringify(body))) as T;
   }
 
-  private async ask(path: string, body?: BodyInit): Promise<Response> {
+  private async ask(path: string, body?: string | Blob): Promise<Reply> {
     for (let tries = 0; ; tries++) {
-      const answer = await this.sent(path, body);
-      if (answer.ok) return answer;
-      if (answer.status === 401) {
-        this.key = await this.askKey(tries > 0);
-        sessionStorage.setItem("isthmus-key", this.key);
-        continue;
-      }
-      const said = (await answer.json().catch(() => null)) as { error?: string } | null;
-      throw new Refusal(answer.status, said?.error ?? `the server answered ${answer.status}.`);
+      const reply = await this.sent(path, body);
+      if (reply.status < 400) return reply;
+      if (reply.status !== 401) throw new Refusal(reply.status, reason(reply));
+      this.key = await this.askKey(tries > 0 || this.key !== "");
+      remember("isthmus-key", this.key);
     }
   }
 
-  private async sent(path: string, body?: BodyInit): Promise<Response> {
-    const headers: Record<string, string> = this.key ? { authorization: `Bearer ${this.key}` } : {};
+  private async sent(path: string, body?: string | Blob): Promise<Reply> {
     try {
-      const answer = await fetch(`/${path}`, body === undefined ? { headers } : { method: "POST", body, headers });
+      const reply = await this.wire.send(path, this.key, body);
       this.say(true);
-      return answer;
+      return reply;
     } catch {
       this.say(false);
       throw new Gone("The server does not answer.");
@@ -104,10 +98,36 @@ export class Api {
   private async waitForIt(): Promise<void> {
     while (!this.isThere) {
       await new Promise((resolve) => setTimeout(resolve, 1000));
-      await fetch("/healthz").then(
-        (answer) => answer.ok && this.say(true),
-        () => undefined,
-      );
+      if (await this.wire.isThere().catch(() => false)) this.say(true);
     }
+  }
+}
+
+function read({ bytes }: Reply): unknown {
+  return JSON.parse(new TextDecoder().decode(bytes));
+}
+
+function reason(reply: Reply): string {
+  try {
+    return (read(reply) as { error: string }).error;
+  } catch {
+    return `the server answered ${reply.status}.`;
+  }
+}
+
+/** What the page may remember; a browser can forbid it, and an embedded page mostly does. */
+export function remembered(name: string): string | null {
+  try {
+    return sessionStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(name: string, value: string): void {
+  try {
+    sessionStorage.setItem(name, value);
+  } catch {
+    // then it is asked for again
   }
 }

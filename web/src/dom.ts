@@ -59,15 +59,26 @@ export function save(blob: Blob, name: string): void {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** A row of buttons of which one is pressed. */
+/** A row of buttons of which one is pressed; one with an icon says its name to who cannot see it. */
 export function choice<T extends string>(
   label: string,
-  options: readonly (readonly [T, string])[],
+  options: readonly (readonly [T, string, SVGElement?])[],
   chosen: T,
   choose: (value: T) => void,
 ): HTMLElement {
-  const buttons = options.map(([value, text]) =>
-    el("button", { type: "button", "data-value": value, "aria-pressed": String(value === chosen), onclick: () => set(value) }, text),
+  const buttons = options.map(([value, text, icon]) =>
+    el(
+      "button",
+      {
+        type: "button",
+        "data-value": value,
+        "aria-pressed": String(value === chosen),
+        "aria-label": icon && text,
+        title: icon && text,
+        onclick: () => set(value),
+      },
+      icon ?? text,
+    ),
   );
   const set = (value: T) => {
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset["value"] === value));

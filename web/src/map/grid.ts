@@ -2,7 +2,7 @@ import { type Point, reach } from "./camera";
 
 const SIDE = 512;
 
-/** Points sorted into the squares of a grid, so that those near a place are found without looking at all. */
+/** Points sorted into the squares of a grid, so that those near a place are found without looking at all; of a stride, every so many-th. */
 export class Grid {
   private readonly starts: Uint32Array;
   private readonly order: Uint32Array;
@@ -14,8 +14,9 @@ export class Grid {
   constructor(
     private readonly x: Float32Array,
     private readonly y: Float32Array,
+    stride = 1,
   ) {
-    this.side = Math.max(1, Math.min(SIDE, Math.ceil(Math.sqrt(x.length / 4))));
+    this.side = Math.max(1, Math.min(SIDE, Math.ceil(Math.sqrt(x.length / stride / 4))));
     const [left, right] = reach(x);
     const [bottom, top] = reach(y);
     this.left = left;
@@ -23,7 +24,7 @@ export class Grid {
     this.step = Math.max(right - left, top - bottom, 1e-12) / this.side;
     const cells = new Uint32Array(x.length);
     this.starts = new Uint32Array(this.side * this.side + 1);
-    for (let i = 0; i < x.length; i++) {
+    for (let i = 0; i < x.length; i += stride) {
       const cell = this.row(y[i] as number) * this.side + this.column(x[i] as number);
       cells[i] = cell;
       this.starts[cell + 1] = (this.starts[cell + 1] as number) + 1;
@@ -31,8 +32,8 @@ export class Grid {
     for (let i = 0; i < this.side * this.side; i++)
       this.starts[i + 1] = (this.starts[i + 1] as number) + (this.starts[i] as number);
     const next = this.starts.slice();
-    this.order = new Uint32Array(x.length);
-    for (let i = 0; i < x.length; i++) {
+    this.order = new Uint32Array(Math.ceil(x.length / stride));
+    for (let i = 0; i < x.length; i += stride) {
       const cell = cells[i] as number;
       this.order[next[cell] as number] = i;
       next[cell] = (next[cell] as number) + 1;

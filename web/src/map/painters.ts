@@ -5,7 +5,8 @@ export interface Painter {
   readonly name: "webgl" | "canvas";
   /** How many points it can draw. */
   readonly most: number;
-  points(x: Float32Array, y: Float32Array): void;
+  /** Take points, of which every ``stride``-th is drawn. */
+  points(x: Float32Array, y: Float32Array, stride: number): void;
   colours(rgba: Uint8Array<ArrayBuffer>): void;
   draw(camera: Camera, size: number, alpha: number): void;
 }
@@ -110,15 +111,17 @@ class WebGl implements Painter {
 class Canvas2d implements Painter {
   readonly name = "canvas";
   readonly most = 20_000;
-  private x = new Float32Array();
-  private y = new Float32Array();
+  private x: Float32Array = new Float32Array();
+  private y: Float32Array = new Float32Array();
+  private stride = 1;
   private rgba = new Uint8Array(0);
 
   constructor(private readonly context: CanvasRenderingContext2D) {}
 
-  points(x: Float32Array, y: Float32Array): void {
-    this.x = x as Float32Array<ArrayBuffer>;
-    this.y = y as Float32Array<ArrayBuffer>;
+  points(x: Float32Array, y: Float32Array, stride: number): void {
+    this.x = x;
+    this.y = y;
+    this.stride = stride;
   }
 
   colours(rgba: Uint8Array<ArrayBuffer>): void {
@@ -132,7 +135,7 @@ class Canvas2d implements Painter {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, width, height);
     context.setTransform(pixels, 0, 0, pixels, 0, 0);
-    for (let i = 0; i < this.x.length; i++) {
+    for (let i = 0; i < this.x.length; i += this.stride) {
       const [px, py] = toScreen(camera, this.x[i] as number, this.y[i] as number);
       if (px < -size || py < -size || px > camera.width + size || py > camera.height + size) continue;
       context.globalAlpha = (alpha * (rgba[4 * i + 3] as number)) / 255;

@@ -31,11 +31,13 @@ export class MapView {
   readonly element: HTMLElement;
   readonly painter: Painter;
   readonly marks: Marks = { picked: -1, hovered: -1, ends: [-1, -1], path: [], near: [], probe: null };
-  tool: Tool = "pan";
   count = 0;
+  /** Every how many-th point is drawn. */
+  stride = 1;
+  private tool: Tool = "pan";
   private camera: Camera = { x: 0, y: 0, scale: 1, width: 1, height: 1 };
-  private x = new Float32Array();
-  private y = new Float32Array();
+  private x: Float32Array = new Float32Array();
+  private y: Float32Array = new Float32Array();
   private grid = new Grid(this.x, this.y);
   private rgba = new Uint8Array(0);
   private isDimmed: Uint8Array<ArrayBuffer> | null = null;
@@ -73,11 +75,12 @@ export class MapView {
   }
 
   show(x: Float32Array, y: Float32Array): void {
-    this.count = Math.min(x.length, this.painter.most);
-    this.x = x.slice(0, this.count);
-    this.y = y.slice(0, this.count);
-    this.grid = new Grid(this.x, this.y);
-    this.painter.points(this.x, this.y);
+    this.count = x.length;
+    this.x = x;
+    this.y = y;
+    this.stride = Math.max(1, Math.ceil(this.count / this.painter.most));
+    this.grid = new Grid(x, y, this.stride);
+    this.painter.points(x, y, this.stride);
     this.fit();
   }
 
@@ -126,6 +129,11 @@ export class MapView {
 
   toScreen(at: Point): Point {
     return toScreen(this.camera, ...at);
+  }
+
+  use(tool: Tool): void {
+    this.tool = tool;
+    this.element.dataset["tool"] = tool;
   }
 
   redraw(): void {

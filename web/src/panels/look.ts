@@ -22,7 +22,7 @@ export class Look implements Panel {
   private readonly decoded = el("div", { class: "frame", "data-frame": "decoded" });
   private readonly comparison = el("div", { class: "scroll" });
   private readonly actions = el("div", { class: "actions" });
-  private readonly trouble = el("div", {});
+  readonly trouble = el("div", {});
   private readonly sliders: HTMLInputElement[] = [];
   private readonly outputs: HTMLOutputElement[] = [];
 
