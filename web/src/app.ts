@@ -29,7 +29,8 @@ export async function mount(root: HTMLElement, wire: Wire): Promise<void> {
   const api = new Api(wire);
   api.askKey = (wasWrong) => askKey(root, wasWrong);
   const gone = el("p", { class: "gone", role: "alert", hidden: true });
-  gone.textContent = "The server does not answer. Is isthmus explore still running? The page goes on by itself when it is back.";
+  gone.textContent =
+    "The server does not answer. Is isthmus explore still running? The page goes on by itself when it is back.";
   root.replaceChildren(gone, el("p", { class: "opening" }, "Opening the model …"));
   const waits: (() => void)[] = [];
   api.onChange((isThere) => {
@@ -100,15 +101,22 @@ class App implements Desk {
       this.legend.refresh();
       for (const panel of this.panels) (panel as { back?(): void }).back?.();
     });
-    this.stage.append(this.map.element, this.tools(), this.legend.element, this.hover.element, this.chosen, ...axes(facts));
+    this.stage.append(
+      this.map.element,
+      this.tools(),
+      this.legend.element,
+      this.hover.element,
+      this.chosen,
+      ...axes(facts),
+    );
     root.replaceChildren(gone, this.head(), el("main", {}, this.stage, this.tabs.element));
   }
 
   show({ x, y }: { x: Float32Array; y: Float32Array }): void {
     this.map.show(x, y);
     this.map.paint(plainly(x.length, this.themes.now === "dark" ? 150 : 110));
-    this.root.dataset["ready"] = "points";
-    this.root.dataset["painter"] = this.map.painter.name;
+    this.root.dataset.ready = "points";
+    this.root.dataset.painter = this.map.painter.name;
     const { facts, map } = this;
     const first = facts.colours.find((name) => facts.rows <= MANY || !COSTLY.includes(name));
     if (first) {
@@ -139,7 +147,7 @@ class App implements Desk {
       this.map.reveal(row);
       this.map.redraw();
       for (const panel of this.panels) (panel as { picked?(row: Row): void }).picked?.(this.picked);
-      this.root.dataset["picked"] = String(row);
+      this.root.dataset.picked = String(row);
     } catch (error) {
       this.open("look");
       complain(this.look.trouble, error);
@@ -186,7 +194,12 @@ class App implements Desk {
   private note(sentence: string): void {
     const notes = this.root.querySelector(".notes");
     if (!notes) return;
-    const note = el("p", {}, sentence, el("button", { type: "button", "aria-label": "Close this note", onclick: () => note.remove() }, "×"));
+    const note = el(
+      "p",
+      {},
+      sentence,
+      el("button", { type: "button", "aria-label": "Close this note", onclick: () => note.remove() }, "×"),
+    );
     notes.append(note);
   }
 
@@ -214,9 +227,14 @@ class App implements Desk {
     return el(
       "div",
       { class: "tools" },
-      choice("Tool", [tool("pan", "Move the map"), tool("lasso", "Draw around rows"), tool("decode", "Drag the decoder")], "pan", (name) => {
-        map.use(name);
-      }),
+      choice(
+        "Tool",
+        [tool("pan", "Move the map"), tool("lasso", "Draw around rows"), tool("decode", "Drag the decoder")],
+        "pan",
+        (name) => {
+          map.use(name);
+        },
+      ),
       el(
         "div",
         { class: "choice", role: "group", "aria-label": "Zoom" },

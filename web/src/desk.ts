@@ -33,7 +33,9 @@ export interface Panel {
 export function complain(holder: HTMLElement, error: unknown): void {
   if (error instanceof Gone) return;
   const sentence = error instanceof Error ? error.message : String(error);
-  holder.replaceChildren(el("p", { class: "refusal", role: "alert" }, sentence.charAt(0).toUpperCase() + sentence.slice(1)));
+  holder.replaceChildren(
+    el("p", { class: "refusal", role: "alert" }, sentence.charAt(0).toUpperCase() + sentence.slice(1)),
+  );
 }
 
 /** A figure that can be read off the page to its last digit. */

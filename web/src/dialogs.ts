@@ -18,7 +18,11 @@ export function showKeys(root: HTMLElement): void {
     { "aria-labelledby": "isthmus-keys", onclose: close },
     el("h2", { id: "isthmus-keys" }, "On the map"),
     el("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [el("dt", {}, key), el("dd", {}, what)])),
-    el("div", { class: "row" }, el("button", { type: "button", class: "main", onclick: () => dialog.close() }, "Close")),
+    el(
+      "div",
+      { class: "row" },
+      el("button", { type: "button", class: "main", onclick: () => dialog.close() }, "Close"),
+    ),
   );
   root.append(dialog);
   dialog.showModal();
@@ -42,7 +46,11 @@ export function askKey(root: HTMLElement, wasWrong: boolean): Promise<string> {
         "form",
         { onsubmit: take },
         el("h2", { id: "isthmus-key" }, "This page asks for a key"),
-        el("p", { class: "aside" }, wasWrong ? "That was not it. Who opened the page has it." : "Who opened the page has it."),
+        el(
+          "p",
+          { class: "aside" },
+          wasWrong ? "That was not it. Who opened the page has it." : "Who opened the page has it.",
+        ),
         el("div", { class: "row" }, input, el("button", { type: "submit", class: "main" }, "Enter")),
       ),
     );

@@ -15,7 +15,9 @@ export function el<K extends keyof HTMLElementTagNameMap>(
       made.setAttribute(name, value === true ? "" : String(value));
     else (made as unknown as Props)[name] = value;
   }
-  made.append(...children.filter((child): child is Node | string => child !== null && child !== false && child !== undefined));
+  made.append(
+    ...children.filter((child): child is Node | string => child !== null && child !== false && child !== undefined),
+  );
   return made;
 }
 
@@ -81,7 +83,7 @@ export function choice<T extends string>(
     ),
   );
   const set = (value: T) => {
-    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset["value"] === value));
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.value === value));
     choose(value);
   };
   return el("div", { class: "choice", role: "group", "aria-label": label }, ...buttons);

@@ -44,7 +44,8 @@ export class Hover {
 
   private show(row: Row): void {
     const isDrawn = !row.rebuilt.cells;
-    const framed = (preview: HTMLElement, text: string) => el("figure", {}, el("div", { class: "frame" }, preview), el("figcaption", {}, text));
+    const framed = (preview: HTMLElement, text: string) =>
+      el("figure", {}, el("div", { class: "frame" }, preview), el("figcaption", {}, text));
     const frames = el(
       "div",
       { class: "frames" },

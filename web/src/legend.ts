@@ -68,7 +68,10 @@ export class Legend {
 
   private show(): void {
     const { name, groups, bounds } = this.facts as Facts;
-    this.element.replaceChildren(el("h2", {}, name), groups.length ? this.groups(groups) : scale(bounds ?? [0, 1], this.theme()));
+    this.element.replaceChildren(
+      el("h2", {}, name),
+      groups.length ? this.groups(groups) : scale(bounds ?? [0, 1], this.theme()),
+    );
     if (this.values.some(Number.isNaN)) this.element.append(el("p", { class: "aside" }, "grey: gap"));
   }
 
@@ -102,5 +105,10 @@ export class Legend {
 function scale([low, high]: [number, number], theme: Theme): HTMLElement {
   const bar = el("span", { class: "ramp" });
   bar.style.background = `linear-gradient(to right, ${ramp(theme).join(", ")})`;
-  return el("div", { class: "scale" }, bar, el("div", { class: "ends" }, el("span", {}, number(low)), el("span", {}, `${number(high)} and more`)));
+  return el(
+    "div",
+    { class: "scale" },
+    bar,
+    el("div", { class: "ends" }, el("span", {}, number(low)), el("span", {}, `${number(high)} and more`)),
+  );
 }

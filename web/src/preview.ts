@@ -44,8 +44,17 @@ function curve(channels: Curve, label: string, beside?: Curve): HTMLElement {
   const every = [...channels, ...(beside ?? [])].flat().filter((value): value is number => value !== null);
   const low = Math.min(...every);
   const high = Math.max(...every);
-  const lines = [...(beside ?? []).map((each) => [each, "pale"] as const), ...channels.map((each) => [each, ""] as const)];
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, class: "curve", role: "img", "aria-label": label, preserveAspectRatio: "none" });
+  const lines = [
+    ...(beside ?? []).map((each) => [each, "pale"] as const),
+    ...channels.map((each) => [each, ""] as const),
+  ];
+  const drawing = svg("svg", {
+    viewBox: `0 0 ${WIDE} ${HIGH}`,
+    class: "curve",
+    role: "img",
+    "aria-label": label,
+    preserveAspectRatio: "none",
+  });
   lines.forEach(([values, kind], place) => {
     const channel = beside ? place % channels.length : place;
     drawing.append(svg("path", { d: path(values, low, high), class: `line c${channel % 4} ${kind}` }));

@@ -9,7 +9,12 @@ export class Tabs {
 
   constructor(private readonly panels: readonly [Panel, ...Panel[]]) {
     this.current = panels[0];
-    const list = el("div", { class: "tabs", role: "tablist", "aria-label": "Views", onkeydown: (event: KeyboardEvent) => this.key(event) });
+    const list = el("div", {
+      class: "tabs",
+      role: "tablist",
+      "aria-label": "Views",
+      onkeydown: (event: KeyboardEvent) => this.key(event),
+    });
     for (const { id, title, element } of panels) {
       const tab = el(
         "button",
@@ -23,7 +28,12 @@ export class Tabs {
       element.setAttribute("role", "tabpanel");
       element.setAttribute("aria-labelledby", tab.id);
     }
-    this.element = el("aside", { class: "side" }, list, el("div", { class: "panels" }, ...panels.map((panel) => panel.element)));
+    this.element = el(
+      "aside",
+      { class: "side" },
+      list,
+      el("div", { class: "panels" }, ...panels.map((panel) => panel.element)),
+    );
     this.mark();
   }
 

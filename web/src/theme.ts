@@ -15,7 +15,7 @@ export class Themes {
   }
 
   get now(): Theme {
-    const outer = document.body.dataset["jpThemeLight"];
+    const outer = document.body.dataset.jpThemeLight;
     if (this.chosen) return this.chosen;
     if (outer !== undefined) return outer === "false" ? "dark" : "light";
     return this.system.matches ? "dark" : "light";
@@ -28,7 +28,7 @@ export class Themes {
   }
 
   private apply(): void {
-    this.root.dataset["theme"] = this.now;
+    this.root.dataset.theme = this.now;
     this.changed();
   }
 }

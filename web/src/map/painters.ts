@@ -54,7 +54,8 @@ class WebGl implements Painter {
       gl.attachShader(program, shader);
     }
     gl.linkProgram(program);
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program) ?? "no program");
+    if (!gl.getProgramParameter(program, gl.LINK_STATUS))
+      throw new Error(gl.getProgramInfoLog(program) ?? "no program");
     gl.useProgram(program);
     this.program = program;
     this.placeBuffer = this.attribute("place", 2, gl.FLOAT, false);

@@ -63,7 +63,8 @@ export class MapView {
         class: "map",
         tabIndex: 0,
         role: "application",
-        "aria-label": "Map of the codes. Arrow keys pan, plus and minus zoom, 0 shows all, J and K step through the points.",
+        "aria-label":
+          "Map of the codes. Arrow keys pan, plus and minus zoom, 0 shows all, J and K step through the points.",
       },
       this.canvas,
       this.overlay,
@@ -133,7 +134,7 @@ export class MapView {
 
   use(tool: Tool): void {
     this.tool = tool;
-    this.element.dataset["tool"] = tool;
+    this.element.dataset.tool = tool;
   }
 
   redraw(): void {
@@ -335,7 +336,9 @@ export class MapView {
     };
     const move = moves[event.key];
     if (move && (event.target === this.probe || this.tool === "decode")) {
-      const [px, py] = this.marks.probe ? this.toScreen(this.marks.probe) : [this.camera.width / 2, this.camera.height / 2];
+      const [px, py] = this.marks.probe
+        ? this.toScreen(this.marks.probe)
+        : [this.camera.width / 2, this.camera.height / 2];
       this.moveProbe([px + move[0], py + move[1]]);
     } else if (move) {
       this.camera = panned(this.camera, -2 * move[0], -2 * move[1]);

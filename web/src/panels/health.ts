@@ -48,7 +48,13 @@ export class Health implements Panel {
             "li",
             { class: each.verdict },
             el("span", { class: "sign", "aria-label": each.verdict }, SIGNS[each.verdict]),
-            el("div", {}, el("b", {}, each.title), el("p", {}, each.sentence), each.advice ? el("p", { class: "aside" }, each.advice) : null),
+            el(
+              "div",
+              {},
+              el("b", {}, each.title),
+              el("p", {}, each.sentence),
+              each.advice ? el("p", { class: "aside" }, each.advice) : null,
+            ),
           ),
         ),
       ),
@@ -67,7 +73,11 @@ export class Health implements Panel {
         { class: "rival" },
         el("span", { class: "name" }, RIVALS[rival]),
         el("span", { class: "track" }, bar),
-        el("span", { class: "value", "data-figure": `squared error of ${rival}`, "data-value": scores[rival].squared_error }, number(scores[rival].squared_error)),
+        el(
+          "span",
+          { class: "value", "data-figure": `squared error of ${rival}`, "data-value": scores[rival].squared_error },
+          number(scores[rival].squared_error),
+        ),
       );
     });
     return el(

@@ -35,7 +35,8 @@ export class Look implements Panel {
     this.heading.textContent = "The mean of all codes";
     this.hint.textContent =
       "Point at the map to see a row beside its reconstruction, click to pick one. Drag the ring, or a slider: the decoder draws what stands there.";
-    for (const [text, act] of actions) this.actions.append(el("button", { type: "button", disabled: true, onclick: act }, text));
+    for (const [text, act] of actions)
+      this.actions.append(el("button", { type: "button", disabled: true, onclick: act }, text));
     this.element = el(
       "div",
       {},
@@ -46,7 +47,13 @@ export class Look implements Panel {
       this.comparison,
       this.actions,
       this.trouble,
-      el("h3", {}, facts.code_size > facts.sliders.length ? `The ${facts.sliders.length} numbers of the code that vary most` : "The code"),
+      el(
+        "h3",
+        {},
+        facts.code_size > facts.sliders.length
+          ? `The ${facts.sliders.length} numbers of the code that vary most`
+          : "The code",
+      ),
       el("div", { class: "sliders" }, ...facts.sliders.map((dim) => this.slider(dim))),
       el("button", { type: "button", class: "quiet", onclick: () => this.reset() }, "Back to where it was"),
     );
@@ -62,7 +69,9 @@ export class Look implements Panel {
     for (const button of this.actions.querySelectorAll("button")) button.disabled = false;
     this.figures.replaceChildren(
       ...(row.error === null ? [] : [figure("reconstruction error", row.error, number(row.error))]),
-      ...row.known.map(([name, value]) => el("div", { class: "figure" }, el("dt", {}, name), el("dd", {}, cell(value)))),
+      ...row.known.map(([name, value]) =>
+        el("div", { class: "figure" }, el("dt", {}, name), el("dd", {}, cell(value))),
+      ),
     );
     this.layFrames(row);
     this.moveSliders();

@@ -23,7 +23,16 @@ export class Odd implements Panel {
   private readonly said = el("div", {});
 
   constructor(private readonly desk: Desk) {
-    this.element = el("div", {}, el("h2", {}, "Rows that do not belong"), this.status, this.chart, this.figures, this.list, this.said);
+    this.element = el(
+      "div",
+      {},
+      el("h2", {}, "Rows that do not belong"),
+      this.status,
+      this.chart,
+      this.figures,
+      this.list,
+      this.said,
+    );
   }
 
   open(): void {
@@ -81,7 +90,9 @@ export class Odd implements Panel {
 
   private brighten(): void {
     const { scores, threshold } = this;
-    if (scores) this.desk.map.highlight((row) => (scores[row] as number) > threshold);
+    if (!scores) return;
+    const isAny = scores.some((score) => score > threshold);
+    this.desk.map.highlight(isAny ? (row) => (scores[row] as number) > threshold : null);
   }
 
   private show(found: Flagged): void {
@@ -89,7 +100,7 @@ export class Odd implements Panel {
     this.figures.replaceChildren(
       figure("threshold", found.threshold, number(found.threshold)),
       figure("flagged", found.flagged, several(found.flagged, noun)),
-      figure("of normal rows", found.false_alarm_rate, percent(found.false_alarm_rate)),
+      figure("false alarms", found.false_alarm_rate, `${percent(found.false_alarm_rate)} of normal ${noun}s`),
     );
     this.list.replaceChildren(
       ...found.rows.map((each) =>
@@ -125,20 +136,39 @@ export class Odd implements Panel {
       const [left, right] = [across(edges[i] as number), across(edges[i + 1] as number)];
       const isOver = (left + right) / 2 > at;
       drawing.append(
-        svg("rect", { x: left + 0.4, width: Math.max(0.5, right - left - 0.8), y: HIGH - tall(n), height: tall(n), rx: 1, class: isOver ? "bar over" : "bar" }),
+        svg("rect", {
+          x: left + 0.4,
+          width: Math.max(0.5, right - left - 0.8),
+          y: HIGH - tall(n),
+          height: tall(n),
+          rx: 1,
+          class: isOver ? "bar over" : "bar",
+        }),
       );
     });
-    const handle = svg("g", { class: "threshold", transform: `translate(${at} 0)` }, svg("line", { y1: 0, y2: HIGH }), svg("circle", { cy: 6, r: 6 }));
+    const handle = svg(
+      "g",
+      { class: "threshold", transform: `translate(${at} 0)` },
+      svg("line", { y1: 0, y2: HIGH }),
+      svg("circle", { cy: 6, r: 6 }),
+    );
     const label = (x: number, text: string, anchor: string) => {
       const made = svg("text", { x, y: HIGH + 12, "text-anchor": anchor });
       made.textContent = text;
       return made;
     };
-    drawing.append(handle, label(0, number(low), "start"), label(WIDE, `${number(high)}${isLog ? " (bars: log scale)" : ""}`, "end"));
+    drawing.append(
+      handle,
+      label(0, number(low), "start"),
+      label(WIDE, `${number(high)}${isLog ? " (bars: log scale)" : ""}`, "end"),
+    );
     if (!this.chart.firstElementChild) this.chart.append(this.slider(low, high));
     const slider = this.chart.firstElementChild as HTMLElement;
     slider.setAttribute("aria-valuenow", String(this.threshold));
-    slider.setAttribute("aria-valuetext", `${number(this.threshold)}, ${count(this.scores?.filter((s) => s > this.threshold).length ?? 0)} flagged`);
+    slider.setAttribute(
+      "aria-valuetext",
+      `${number(this.threshold)}, ${count(this.scores?.filter((s) => s > this.threshold).length ?? 0)} flagged`,
+    );
     slider.replaceChildren(drawing);
   }
 

@@ -21,8 +21,17 @@ export class Sample implements Panel {
   private readonly n = el("input", { type: "number", min: "1", max: "200", value: "12", "aria-label": "How many" });
   private readonly seed = el("input", { type: "number", min: "0", value: "0", "aria-label": "Seed" });
   private readonly grid = el("div", { class: "grid" });
-  private readonly take = el("button", { type: "button", class: "main", disabled: true, onclick: () => void this.download() });
-  private readonly sheet = el("button", { type: "button", hidden: true, onclick: () => this.picture() }, "As one picture");
+  private readonly take = el("button", {
+    type: "button",
+    class: "main",
+    disabled: true,
+    onclick: () => void this.download(),
+  });
+  private readonly sheet = el(
+    "button",
+    { type: "button", hidden: true, onclick: () => this.picture() },
+    "As one picture",
+  );
   private readonly trouble = el("div", {});
 
   constructor(private readonly desk: Desk) {
@@ -37,12 +46,18 @@ export class Sample implements Panel {
         el("label", { class: "field" }, "how many", this.n),
         el("label", { class: "field" }, "seed", this.seed),
         el("button", { type: "button", class: "main", "data-do": "draw", onclick: () => this.draw() }, "Draw"),
-        el("button", { type: "button", onclick: () => this.next() }, "Others"),
+        el("button", { type: "button", onclick: () => this.next() }, "Next"),
       ),
       this.grid,
       this.trouble,
       el("p", { class: "aside" }, "Click what pleases: it is kept, whatever you draw next."),
-      el("div", { class: "row" }, this.take, this.sheet, el("button", { type: "button", class: "quiet", onclick: () => this.forget() }, "Keep none")),
+      el(
+        "div",
+        { class: "row" },
+        this.take,
+        this.sheet,
+        el("button", { type: "button", class: "quiet", onclick: () => this.forget() }, "Keep none"),
+      ),
     );
     this.count();
   }
@@ -123,7 +138,10 @@ export class Sample implements Panel {
     const cards = [...this.kept.values()].map((each) => shown(each.preview, "") as HTMLCanvasElement);
     const [width, height] = [cards[0]?.width ?? 1, cards[0]?.height ?? 1];
     const across = Math.ceil(Math.sqrt(cards.length));
-    const sheet = el("canvas", { width: across * (width + 1) - 1, height: Math.ceil(cards.length / across) * (height + 1) - 1 });
+    const sheet = el("canvas", {
+      width: across * (width + 1) - 1,
+      height: Math.ceil(cards.length / across) * (height + 1) - 1,
+    });
     const context = sheet.getContext("2d");
     cards.forEach((card, i) => {
       context?.drawImage(card, (i % across) * (width + 1), Math.floor(i / across) * (height + 1));

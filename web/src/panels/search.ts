@@ -13,10 +13,21 @@ export class Search implements Panel {
   readonly element: HTMLElement;
   private isOpen = false;
   private last: Asked | null = null;
-  private readonly heading = el("p", { class: "aside" }, "Pick a row on the map, or give a file: its first row is looked up.");
+  private readonly heading = el(
+    "p",
+    { class: "aside" },
+    "Pick a row on the map, or give a file: its first row is looked up.",
+  );
   private readonly asked = el("div", { class: "asked" });
   private readonly grid = el("div", { class: "grid" });
-  private readonly k = el("input", { type: "number", min: "1", max: "200", value: "8", "aria-label": "How many", onchange: () => this.again() });
+  private readonly k = el("input", {
+    type: "number",
+    min: "1",
+    max: "200",
+    value: "8",
+    "aria-label": "How many",
+    onchange: () => this.again(),
+  });
 
   constructor(
     private readonly desk: Desk,
@@ -42,7 +53,9 @@ export class Search implements Panel {
           if (file) this.look({ file });
         },
       },
-      desk.facts.kind === "images" ? "Look up a picture: drop it here, or choose one" : "Look up a row: drop a file here, or choose one",
+      desk.facts.kind === "images"
+        ? "Look up a picture: drop it here, or choose one"
+        : "Look up a row: drop a file here, or choose one",
       input,
     );
     this.element = el(

@@ -1,8 +1,8 @@
 import { complain, type Desk, type Panel } from "../desk";
 import { choice, el, latest } from "../dom";
-import { number } from "../format";
+import { cell, number } from "../format";
 import { shown } from "../preview";
-import type { Row } from "../types";
+import type { Row, Walked } from "../types";
 
 /** The samples between two rows, as a film strip. */
 export class Walk implements Panel {
@@ -37,10 +37,18 @@ export class Walk implements Panel {
       el(
         "div",
         { class: "row" },
-        choice("Path", [["linear", "Linear"], ["spherical", "Spherical"]] as const, "linear", (path) => {
-          this.path = path;
-          this.ask(null);
-        }),
+        choice(
+          "Path",
+          [
+            ["linear", "Linear"],
+            ["spherical", "Spherical"],
+          ] as const,
+          "linear",
+          (path) => {
+            this.path = path;
+            this.ask(null);
+          },
+        ),
         el("label", { class: "field" }, "steps", steps),
         el("button", { type: "button", class: "quiet", onclick: () => this.swap() }, "Swap"),
       ),
@@ -94,7 +102,11 @@ export class Walk implements Panel {
       el("b", {}, name(this.start)),
       " → ",
       el("b", {}, name(this.end)),
-      el("span", { class: "aside" }, this.end < 0 ? (this.start < 0 ? "  Pick where it begins." : "  Pick where it ends.") : ""),
+      el(
+        "span",
+        { class: "aside" },
+        this.end < 0 ? (this.start < 0 ? "  Pick where it begins." : "  Pick where it ends.") : "",
+      ),
     );
     this.mark();
   }
@@ -110,18 +122,41 @@ export class Walk implements Panel {
       const found = await this.desk.api.walk(this.start, this.end, this.steps, this.path);
       this.desk.map.marks.path = found.points;
       this.desk.map.redraw();
-      this.strip.replaceChildren(
-        ...found.shown.map((each, i) =>
-          el(
-            "figure",
-            { role: "listitem" },
-            shown(each, `step ${i + 1}`),
-            el("figcaption", {}, number(found.places[i])),
+      if (found.shown[0]?.cells) this.strip.replaceChildren(film(found));
+      else
+        this.strip.replaceChildren(
+          ...found.shown.map((each, i) =>
+            el(
+              "figure",
+              { role: "listitem" },
+              shown(each, `step ${i + 1}`),
+              el("figcaption", {}, number(found.places[i])),
+            ),
           ),
-        ),
-      );
+        );
     } catch (error) {
       complain(this.strip, error);
     }
   });
+}
+
+/** A walk through rows of a table: a line a column, a place a step; where a category turns is marked. */
+function film({ shown, places }: Walked): HTMLElement {
+  const lines = (shown[0]?.cells ?? []).map(([name], i) => {
+    const values = shown.map((each) => each.cells?.[i]?.[1]);
+    const turns = (step: number) => step > 0 && typeof values[step] !== "number" && values[step] !== values[step - 1];
+    return el(
+      "tr",
+      {},
+      el("th", { scope: "row", title: name }, name),
+      ...values.map((value, step) => el("td", { class: turns(step) ? "turns" : "" }, cell(value))),
+    );
+  });
+  const head = el(
+    "tr",
+    {},
+    el("th", {}),
+    ...places.map((place) => el("th", { scope: "col", "data-step": "" }, number(place))),
+  );
+  return el("table", { class: "film" }, el("thead", {}, head), el("tbody", {}, ...lines));
 }
