@@ -35,7 +35,6 @@ export class Api {
   legend = (name: string) => this.json<Legend>("explore/colours", { name });
   decode = (code: ArrayLike<number>) => this.json<Decoded>("explore/decode", { codes: [Array.from(code)] });
   place = (point: [number, number], row: number | null) => this.json<Decoded>("explore/place", { point, row });
-  shown = (rows: number[]) => this.json<{ shown: Preview[] }>("explore/shown", { rows });
   sample = (n: number, seed: number) => this.json<{ shown: Preview[] }>("explore/sample", { n, seed });
   odd = () => this.json<Odd>("explore/odd", { threshold: null });
   flagged = (threshold: number) => this.json<Flagged>("explore/odd", { threshold });

@@ -58,10 +58,11 @@ def explore(
     from isthmus.apps.exploring import Exploration
     from isthmus.errors import ModelFileError
     from isthmus.web.app import LOOPBACK, Settings, create_app
-    from isthmus.web.exploring import STATIC, Explorer
+    from isthmus.web.exploring import Explorer
     from isthmus.web.guard import Limits
     from isthmus.web.logs import log_to_stderr
     from isthmus.web.models import Served
+    from isthmus.web.pages import STATIC, explorer_page
     from isthmus.web.server import run
 
     loaded = load(model)
@@ -74,7 +75,7 @@ def explore(
     name = model.resolve().name
     explorer = Explorer(found, name, lambda path: read_like(path, loaded)[0])
     settings = Settings(key, LOOPBACK if host in LOCAL and key is None else None, Limits(seconds=SECONDS))
-    app = create_app([Served(_plain(name), loaded).prepared()], settings, [explorer.router])
+    app = create_app([Served(_plain(name), loaded).prepared()], settings, [explorer_page(explorer)])
     app.open |= STATIC.keys()
     log_to_stderr("warning")
     run(app, host, free, lambda host, port: _tell(host, port, key is not None, no_browser))
@@ -121,4 +122,7 @@ def _labels(path: Path) -> np.ndarray:
 
 def _plain(name: str) -> str:
     """Return a name that can stand in an address."""
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in name) or "model"
+    return (
+        "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in name)
+        or "model"
+    )

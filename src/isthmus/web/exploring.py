@@ -1,249 +1,212 @@
-"""The explorer page and what it asks for: every answer is one call of :class:`isthmus.apps.exploring.Exploration`."""
+"""What the explorer asks for: every answer is one call of :class:`isthmus.apps.exploring.Exploration`."""
 
 from __future__ import annotations
 
-import asyncio
+import json
 import re
 import tempfile
-from collections.abc import Callable
-from functools import partial
-from importlib.resources import files
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from isthmus.apps.exploring import Exploration
+from isthmus.apps.exploring.colours import Colour
 from isthmus.apps.exploring.previews import previews
+from isthmus.apps.retrieval import Neighbours
 from isthmus.apps.words import plain
 from isthmus.web.answers import COLUMNS, Answer, as_container
 from isthmus.web.batching import joined
-from isthmus.web.bodies import NPY, read_json
+from isthmus.web.bodies import JSON, NPY, read_json
 from isthmus.web.refusals import Refused
 
-STATIC = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/explorer.js": ("explorer.js", "text/javascript; charset=utf-8"),
-    "/explorer.css": ("explorer.css", "text/css; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
-"""The page itself; it holds nothing of the model, and is open to those who do not know the key."""
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
 MOST_PREVIEWS = 200
 """So many samples are shown at once, at most."""
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}(\.gz)?\Z")
+_ROW = re.compile(r"rows/([0-9]{1,15})\Z")
 
 Read = Callable[[Path], Any]
 
 
+class Reply(NamedTuple):
+    """One answer: what, of which media type, and as a file of which name."""
+
+    content: bytes
+    kind: str
+    name: str | None = None
+
+
 class Explorer:
-    """What is explored, behind the turn of the service: one thread computes."""
+    """What is explored, as questions and answers: over HTTP on the page, through the kernel in a notebook."""
 
     def __init__(self, exploration: Exploration, title: str, read: Read | None = None) -> None:
         """``read`` returns the rows in a file as the data was read; None takes no files."""
         self.exploration, self.title, self.read = exploration, title, read
-        self.router = APIRouter(include_in_schema=False)
-        for path, (name, kind) in STATIC.items():
-            self.router.add_api_route(path, partial(_static, name, kind), methods=["GET"])
-        get, post = ("GET",), ("POST",)
-        for path, endpoint, methods in (
-            ("/explore", self.facts, get),
-            ("/explore/points", self.points, get),
-            ("/explore/colours", self.colours, post),
-            ("/explore/values", self.values, post),
-            ("/explore/rows/{row:int}", self.row, get),
-            ("/explore/decode", self.decode, post),
-            ("/explore/place", self.place, post),
-            ("/explore/walk", self.walk, post),
-            ("/explore/sample", self.sample, post),
-            ("/explore/kept", self.kept, post),
-            ("/explore/odd", self.odd, post),
-            ("/explore/neighbours", self.neighbours, post),
-            ("/explore/search", self.search, post),
-            ("/explore/health", self.health, get),
-        ):
-            self.router.add_api_route(path, endpoint, methods=list(methods))
+        self._looked = {"": self.facts, "points": self.points, "health": self.health}
+        self._asked = {
+            each.__name__: each
+            for each in (
+                self.colours,
+                self.values,
+                self.decode,
+                self.place,
+                self.walk,
+                self.sample,
+                self.kept,
+                self.odd,
+                self.neighbours,
+            )
+        }
+
+    def answer(self, path: str, body: bytes | None = None, query: Mapping[str, str] | None = None) -> Reply:
+        """Answer what is asked at a path; ``body`` None looks, any other asks. A question that makes no sense is refused."""
+        if path == "search" and body is not None:
+            return self.search(body, query or {})
+        if body is not None and path in self._asked:
+            return self._asked[path](body)
+        if body is None and path in self._looked:
+            return self._looked[path]()
+        row = _ROW.match(path)
+        if row is None or body is not None:
+            raise Refused(404, f"the explorer knows no {path!r:.80}.")
+        return _json(self.exploration.row(int(row[1])).to_dict())
 
     # -- the map ----------------------------------------------------------------------------------------------------
 
-    async def facts(self, request: Request) -> Response:
-        return await self._json(request, lambda: {"title": self.title, "takes_files": self.read is not None} | self._facts())
+    def facts(self) -> Reply:
+        found = self.exploration.to_dict() | {"drawn_from": self.exploration.drawn_from}
+        return _json({"title": self.title, "takes_files": self.read is not None} | found)
 
-    def _facts(self) -> dict[str, Any]:
-        return self.exploration.to_dict() | {"drawn_from": self.exploration.drawn_from}
-
-    async def points(self, request: Request) -> Response:
+    def points(self) -> Reply:
         return _columns(self.exploration.points)
 
-    async def colours(self, request: Request) -> Response:
-        name = await self._name(request)
-        return await self._json(request, lambda: self.exploration.colours[name].to_dict())
+    def colours(self, body: bytes) -> Reply:
+        return _json(self._colour(body).to_dict())
 
-    async def values(self, request: Request) -> Response:
-        name = await self._name(request)
-        values = await self._computed(request, lambda: self.exploration.colours[name].values)
-        return _columns(values[:, None])
+    def values(self, body: bytes) -> Reply:
+        return _columns(self._colour(body).values[:, None])
 
-    async def _name(self, request: Request) -> str:
-        name = (await _asked(request, "name"))["name"]
-        if name not in self.exploration.colours:
-            raise Refused(422, f"{name!r:.80} is nothing to colour by; there are {', '.join(self.exploration.colours)}.")
-        return name
+    def _colour(self, body: bytes) -> Colour:
+        name, known = _members(body, "name")["name"], self.exploration.colours
+        if not isinstance(name, str) or name not in known:
+            raise Refused(422, f"{name!r:.80} is nothing to colour by; there are {', '.join(known)}.")
+        return known[name]
 
     # -- rows and codes ---------------------------------------------------------------------------------------------
 
-    async def row(self, request: Request, row: int) -> Response:
-        return await self._json(request, lambda: self.exploration.row(row).to_dict())
+    def decode(self, body: bytes) -> Reply:
+        return _json(self._decoded(_codes(_members(body, "codes")["codes"], self.exploration.codes.shape[1])))
 
-    async def decode(self, request: Request) -> Response:
-        codes = _codes((await _asked(request, "codes"))["codes"], self.exploration.codes.shape[1])
-        return await self._json(request, lambda: self._decoded(codes))
+    def place(self, body: bytes) -> Reply:
+        asked = _members(body, "point", "row")
+        point = _codes([asked["point"]], 2)[0].tolist()
+        return _json(self._decoded(self.exploration.code_at(point, _maybe(asked["row"]))[None]))
 
     def _decoded(self, codes: np.ndarray) -> dict[str, Any]:
         shown = [each.to_dict() for each in self.exploration.decode(codes)]
         return {"shown": shown, "codes": plain(codes), "points": plain(self.exploration.map.place(codes))}
 
-    async def place(self, request: Request) -> Response:
-        asked = await _asked(request, "point", "row")
-        point, row = _codes([asked["point"]], 2)[0], _maybe(asked["row"])
-        return await self._json(request, lambda: self._decoded(self.exploration.code_at(point.tolist(), row)[None]))
-
     # -- uses -------------------------------------------------------------------------------------------------------
 
-    async def walk(self, request: Request) -> Response:
-        asked = await _asked(request, "start", "end", "steps", "path")
+    def walk(self, body: bytes) -> Reply:
+        asked = _members(body, "start", "end", "steps", "path")
         steps = _whole(asked, "steps", 2, MOST_PREVIEWS)
+        walk = self.exploration.walk(asked["start"], asked["end"], steps, asked["path"])
+        points = plain(self.exploration.map.place(walk.codes[0]))
+        return _json({"shown": self._previews(walk.samples), "points": points, "places": plain(walk.places)})
 
-        def walked() -> dict[str, Any]:
-            walk = self.exploration.walk(asked["start"], asked["end"], steps, asked["path"])
-            codes = walk.codes[0]
-            shown = [each.to_dict() for each in previews(self.exploration.ae, walk.samples)]
-            return {"shown": shown, "points": plain(self.exploration.map.place(codes)), "places": plain(walk.places)}
-
-        return await self._json(request, walked)
-
-    async def sample(self, request: Request) -> Response:
-        asked = await _asked(request, "n", "seed")
+    def sample(self, body: bytes) -> Reply:
+        asked = _members(body, "n", "seed")
         n, seed = _whole(asked, "n", 1, MOST_PREVIEWS), _whole(asked, "seed", 0, 2**32 - 1)
+        return _json({"shown": self._previews(self.exploration.sample(n, seed))})
 
-        def drawn() -> dict[str, Any]:
-            return {"shown": [s.to_dict() for s in previews(self.exploration.ae, self.exploration.sample(n, seed))]}
-
-        return await self._json(request, drawn)
-
-    async def kept(self, request: Request) -> Response:
+    def kept(self, body: bytes) -> Reply:
         """Draw again what was kept - the same seed draws the same rows - and hand it out as a file."""
-        kept = (await _asked(request, "kept"))["kept"]
-        if not isinstance(kept, list) or not 0 < len(kept) <= 10_000:
+        kept = _members(body, "kept")["kept"]
+        if (
+            not isinstance(kept, list)
+            or not 0 < len(kept) <= 10_000
+            or not all(isinstance(each, dict) for each in kept)
+        ):
             raise Refused(422, "'kept' must be a list of samples that were drawn: {seed, n, place}.")
         wanted: dict[tuple[int, int], list[int]] = {}
         for each in kept:
-            if not isinstance(each, dict):
-                raise Refused(422, "'kept' must be a list of samples that were drawn: {seed, n, place}.")
-            n = _whole(each, "n", 1, MOST_PREVIEWS)
-            wanted.setdefault((_whole(each, "seed", 0, 2**32 - 1), n), []).append(_whole(each, "place", 0, n - 1))
-        body, kind, name = await self._computed(request, lambda: self._file(wanted))
-        return Response(body, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
-
-    def _file(self, wanted: dict[tuple[int, int], list[int]]) -> tuple[bytes, str, str]:
+            n, seed = _whole(each, "n", 1, MOST_PREVIEWS), _whole(each, "seed", 0, 2**32 - 1)
+            wanted.setdefault((seed, n), []).append(_whole(each, "place", 0, n - 1))
         drawn = [self.exploration.drawn(places, n, seed) for (seed, n), places in wanted.items()]
-        rows = joined([as_container(each) for each in drawn])
-        if not isinstance(rows, pa.Table):
-            return Answer({"rows": rows}, "rows").written(NPY)[0], NPY, "samples.npy"
-        from pyarrow import csv
+        return _file(joined([as_container(each) for each in drawn]), "samples")
 
-        sink = pa.BufferOutputStream()
-        csv.write_csv(rows, sink)
-        return sink.getvalue().to_pybytes(), "text/csv; charset=utf-8", "samples.csv"
-
-    async def odd(self, request: Request) -> Response:
-        threshold = (await _asked(request, "threshold"))["threshold"]
+    def odd(self, body: bytes) -> Reply:
+        threshold = _members(body, "threshold")["threshold"]
         if threshold is None:
-            return await self._json(request, lambda: self.exploration.oddities.to_dict())
+            return _json(self.exploration.oddities.to_dict())
         if not isinstance(threshold, (int, float)) or isinstance(threshold, bool):
             raise Refused(422, f"threshold={threshold!r:.40} must be a score.")
-        return await self._json(request, lambda: self.exploration.oddities.at(float(threshold)))
+        return _json(self.exploration.oddities.at(float(threshold)))
 
-    async def neighbours(self, request: Request) -> Response:
-        asked = await _asked(request, "row", "codes", "k")
+    def neighbours(self, body: bytes) -> Reply:
+        asked = _members(body, "row", "codes", "k")
         row, k = _maybe(asked["row"]), _whole(asked, "k", 1, MOST_PREVIEWS)
         codes = None if row is not None else _codes(asked["codes"], self.exploration.codes.shape[1])
-        return await self._json(request, lambda: self._near(self.exploration.neighbours(row, k, codes=codes)))
+        return _json(self._near(self.exploration.neighbours(row, k, codes=codes)))
 
-    async def search(self, request: Request) -> Response:
-        """Look up the first row of an uploaded file."""
+    def search(self, body: bytes, query: Mapping[str, str]) -> Reply:
+        """Look up the first row of an uploaded file, whose name says what it is."""
         if self.read is None:
             raise Refused(422, "this page was opened without a way to read files; isthmus explore takes them.")
-        given = request.query_params.get("name", "").lower()
-        suffix = _SUFFIX.search(given)
+        suffix = _SUFFIX.search(query.get("name", "").lower())
         if suffix is None:
             raise Refused(422, "the name of the file must end in what it is: .png, .csv, .npy, ..")
-        k = _whole({"k": _number(request.query_params.get("k", "8"))}, "k", 1, MOST_PREVIEWS)
-        body = await request.body()
-
-        def found() -> dict[str, Any]:
-            rows = self._uploaded(body, suffix[0])
-            codes = self.exploration.ae.transform(rows)[:1]
-            asked = self.exploration.first(rows)
-            return {"asked": previews(self.exploration.ae, asked)[0].to_dict()} | self._near(
-                self.exploration.neighbours(k=k, codes=codes)
-            )
-
-        return await self._json(request, found)
-
-    def _uploaded(self, body: bytes, suffix: str) -> Any:
-        assert self.read is not None, "asked before"
+        k = query.get("k", "8")
+        k = _whole({"k": int(k) if k.isascii() and k.isdigit() and len(k) < 9 else k}, "k", 1, MOST_PREVIEWS)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"upload{suffix}"
+            path = Path(folder) / f"upload{suffix[0]}"
             path.write_bytes(body)
-            return self.read(path)
+            rows = self.read(path)
+        asked = self.exploration.first(rows)
+        near = self._near(self.exploration.neighbours(k=k, x=asked))
+        return _json({"asked": self._previews(asked)[0]} | near)
 
-    def _near(self, found: Any) -> dict[str, Any]:
+    def health(self) -> Reply:
+        return _json(self.exploration.health)
+
+    def _previews(self, samples: Any) -> list[dict[str, Any]]:
+        return [each.to_dict() for each in previews(self.exploration.ae, samples)]
+
+    def _near(self, found: Neighbours) -> dict[str, Any]:
         rows = found.positions[0].tolist()
         shown = [each.to_dict() for each in self.exploration.shown(rows)]
         return {"rows": rows, "distances": plain(found.distances[0]), "metric": found.metric, "shown": shown}
 
-    async def health(self, request: Request) -> Response:
-        return await self._json(request, lambda: self.exploration.health)
 
-    # -- computing --------------------------------------------------------------------------------------------------
-
-    async def _json(self, request: Request, call: Callable[[], Any]) -> Response:
-        return JSONResponse(await self._computed(request, call))
-
-    async def _computed(self, request: Request, call: Callable[[], Any]) -> Any:
-        """Compute in the thread of the service, when it is our turn."""
-        engine = request.app.state.engine
-        try:
-            async with asyncio.timeout(engine.settings.limits.seconds), engine.turn:
-                return await engine.turn.run(call)
-        except TimeoutError:
-            raise Refused(504, f"that took longer than {engine.settings.limits.seconds:g} seconds; try it again.") from None
+def _json(found: Any) -> Reply:
+    return Reply(json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(), JSON)
 
 
-async def _static(name: str, kind: str) -> Response:
-    content = (files("isthmus.web") / "static" / name).read_bytes()
-    return Response(content, media_type=kind, headers={"content-security-policy": POLICY})
+def _columns(array: np.ndarray) -> Reply:
+    """Hand out an array as bare columns: float32 as they are, float64 where a figure is read off them."""
+    kind = "<f4" if array.dtype == np.float32 else "<f8"
+    return Reply(np.asfortranarray(array, kind).tobytes("F"), COLUMNS)
 
 
-async def _asked(request: Request, *names: str) -> dict[str, Any]:
-    given = read_json(await request.body())
+def _file(rows: np.ndarray | pa.Table, stem: str) -> Reply:
+    """Write rows as the file that fits them: .npy, or .csv for a table."""
+    if not isinstance(rows, pa.Table):
+        return Reply(Answer({"rows": rows}, "rows").written(NPY)[0], NPY, f"{stem}.npy")
+    from pyarrow import csv
+
+    sink = pa.BufferOutputStream()
+    csv.write_csv(rows, sink)
+    return Reply(sink.getvalue().to_pybytes(), "text/csv; charset=utf-8", f"{stem}.csv")
+
+
+def _members(body: bytes, *names: str) -> dict[str, Any]:
+    given = read_json(body)
     if given.keys() != set(names):
         raise Refused(422, f"the body must have the members {', '.join(names)}, and no other.")
     return given
-
-
-def _columns(array: np.ndarray) -> Response:
-    """Hand out an array as bare columns: float32 as they are, float64 where a figure is read off them."""
-    kind = "<f4" if array.dtype == np.float32 else "<f8"
-    body = np.asfortranarray(array, kind).tobytes("F")
-    return Response(body, media_type=COLUMNS, headers={"x-shape": f"{array.shape[0]},{array.shape[1]}", "x-type": kind})
 
 
 def _codes(values: Any, size: int) -> np.ndarray:
@@ -267,7 +230,3 @@ def _maybe(row: Any) -> int | None:
     if row is not None and (not isinstance(row, int) or isinstance(row, bool)):
         raise Refused(422, f"row={row!r:.40} must be a whole number, or null.")
     return row
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None

@@ -1,15 +1,18 @@
-/** Told apart on white and on near-black; the colours of the reports. */
+/**
+ * Told apart on white and on near-black, by all eyes: no two are nearer than 0.09 in Oklab, as they are and as protanopes,
+ * deuteranopes and tritanopes see them. The last is for what is left over.
+ */
 export const CATEGORIES = [
-  "#1f8f98",
-  "#d98324",
-  "#7a6bb8",
-  "#c0566e",
-  "#5c9441",
-  "#3f7fbf",
-  "#a0785a",
-  "#b25fa8",
-  "#8a8f3c",
-  "#7f8c93",
+  "#1c9bf7",
+  "#fe6a00",
+  "#8254c4",
+  "#f0bb4b",
+  "#a03646",
+  "#b3b2f9",
+  "#81347c",
+  "#cbaa89",
+  "#e24130",
+  "#8a9398",
 ];
 const RAMPS = { light: ["#bcc7cd", "#d9a36b", "#c2540a"], dark: ["#3d4a52", "#b0793f", "#ffa65c"] };
 const GAP = "#9aa3a8";

@@ -133,7 +133,9 @@ class Exploration:
         """The ways to colour the points, by name; labels first."""
         found: list[Colour] = []
         if self._y is not None:
-            found.append(Colour(self._y_name or str(getattr(self._y, "name", None) or "label"), lambda: _values(self._y)))
+            found.append(
+                Colour(self._y_name or str(getattr(self._y, "name", None) or "label"), lambda: _values(self._y))
+            )
         folders = _folders(self.X)
         if folders is not None:
             found.append(Colour("folder", lambda: folders))

@@ -46,8 +46,11 @@ class Oddities:
     def histogram(self) -> tuple[np.ndarray, np.ndarray]:
         """Return counts (bars,) and edges (bars + 1,) of the scores; what lies beyond the last edge is in the last bar."""
         low, high = float(self.scores.min()), float(self.scores.max())
-        if np.isfinite(self.threshold) and self.threshold > np.median(self.scores):
-            high = min(high, low + FARTHEST * (self.threshold - low))
+        reach = self.threshold - low
+        if np.isfinite(reach) and self.threshold > np.median(self.scores):
+            high = min(high, low + FARTHEST * reach)
+            if reach < 3 * (high - low):
+                high = max(high, low + 1.05 * reach)  # the threshold is on the axis, though nothing lies beyond it
         edges = np.linspace(low, high if high > low else low + 1.0, BARS + 1)
         return np.histogram(np.minimum(self.scores, edges[-1]), edges)[0], edges
 
