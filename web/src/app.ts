@@ -1,4 +1,3 @@
-import "./style.css";
 import { Api } from "./api";
 import { complain, type Desk } from "./desk";
 import { askKey, showKeys } from "./dialogs";

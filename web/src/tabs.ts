@@ -1,6 +1,8 @@
 import type { Panel } from "./desk";
 import { el } from "./dom";
 
+let made = 0;
+
 /** Panels of which one is in view; arrow keys go from tab to tab. */
 export class Tabs {
   readonly element: HTMLElement;
@@ -9,6 +11,7 @@ export class Tabs {
 
   constructor(private readonly panels: readonly [Panel, ...Panel[]]) {
     this.current = panels[0];
+    const mark = made++ ? `-${made}` : ""; // a notebook may show several
     const list = el("div", {
       class: "tabs",
       role: "tablist",
@@ -18,12 +21,18 @@ export class Tabs {
     for (const { id, title, element } of panels) {
       const tab = el(
         "button",
-        { type: "button", role: "tab", id: `tab-${id}`, "aria-controls": `panel-${id}`, onclick: () => this.open(id) },
+        {
+          type: "button",
+          role: "tab",
+          id: `tab-${id}${mark}`,
+          "aria-controls": `panel-${id}${mark}`,
+          onclick: () => this.open(id),
+        },
         title,
       );
       this.tabs.set(id, tab);
       list.append(tab);
-      element.id = `panel-${id}`;
+      element.id = `panel-${id}${mark}`;
       element.classList.add("panel");
       element.setAttribute("role", "tabpanel");
       element.setAttribute("aria-labelledby", tab.id);

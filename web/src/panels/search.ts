@@ -6,6 +6,12 @@ import type { Near, Row } from "../types";
 
 type Asked = { row: number } | { code: number[] } | { file: File };
 
+const METRICS: Record<string, string> = {
+  sqeuclidean: "squared distance of the codes",
+  cosine: "cosine distance of the codes",
+  hamming: "number of bits that differ",
+};
+
 /** The rows most like the picked one, like what the probe decodes, or like one in a file. */
 export class Search implements Panel {
   readonly id = "search";
@@ -130,6 +136,7 @@ export class Search implements Panel {
 
   private show(found: Near): void {
     const { map, facts } = this.desk;
+    this.heading.append(` The number is the ${METRICS[found.metric] ?? found.metric}.`);
     if (this.isOpen) map.marks.near = found.rows;
     map.redraw();
     this.grid.replaceChildren(

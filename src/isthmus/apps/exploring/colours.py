@@ -110,11 +110,9 @@ def _column(series: Any) -> np.ndarray:
     if kind.is_numeric():
         numbers = np.array([np.nan if value is None else float(value) for value in values])
         whole = numbers[np.isfinite(numbers)]
-        if kind.is_integer() or (
-            len(whole) and (whole == np.rint(whole)).all() and len(np.unique(whole)) <= FEW_NUMBERS
-        ):
-            if len(np.unique(whole)) <= FEW_NUMBERS:  # whole numbers with gaps come as floats
-                return np.array([None if value != value else int(value) for value in numbers], object)
+        is_whole = kind.is_integer() or (len(whole) and (whole == np.rint(whole)).all())
+        if is_whole and len(np.unique(whole)) <= FEW_NUMBERS:  # whole numbers with gaps come as floats
+            return np.array([None if value != value else int(value) for value in numbers], object)
         return numbers
     return np.array(values, object)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from isthmus.apps.anomaly.detector import AnomalyDetector
 from isthmus.apps.anomaly.findings import Findings, find
 from isthmus.apps.words import plain
+from isthmus.errors import DataWarning
 from isthmus.estimator import Autoencoder
 
 BARS = 60
@@ -23,15 +25,16 @@ class Oddities:
     """What a detector says of the rows, and what another threshold would."""
 
     findings: Findings
+    warned: tuple[str, ...] = ()
+    """What the detector warned of."""
 
     @classmethod
     def of(cls, model: Autoencoder | AnomalyDetector, X: Any, seed: int = 0) -> Oddities:
         """Judge the rows of X: by a detector as it is, by an autoencoder as ``isthmus detect X -m MODEL`` does."""
-        if isinstance(model, AnomalyDetector):
-            return cls(find(model, X))
-        detector = AnomalyDetector(model, random_state=seed).fit(X)
-        fresh = detector.training_scores_
-        return cls(find(detector, X, scores=fresh if len(fresh) == len(X) else None))
+        with warnings.catch_warnings(record=True) as caught:  # whoever looks at a page sees no warnings of a program
+            warnings.simplefilter("always", DataWarning)
+            found = _judged(model, X, seed)
+        return cls(found, tuple(str(each.message) for each in caught if issubclass(each.category, DataWarning)))
 
     @property
     def scores(self) -> np.ndarray:
@@ -42,6 +45,11 @@ class Oddities:
     def threshold(self) -> float:
         """Where the detector cuts by itself."""
         return self.findings.cut.score
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the detector warned of, and what it found."""
+        return [*self.warned, *self.findings.sentences]
 
     def histogram(self) -> tuple[np.ndarray, np.ndarray]:
         """Return counts (bars,) and edges (bars + 1,) of the scores; what lies beyond the last edge is in the last bar."""
@@ -81,5 +89,13 @@ class Oddities:
         """Return histogram, threshold and what it flags."""
         counts, edges = self.histogram()
         found = self.findings
-        shown = {"counts": counts, "edges": edges, "noun": found.noun, "sentences": found.sentences}
+        shown = {"counts": counts, "edges": edges, "noun": found.noun, "sentences": self.sentences}
         return plain(shown | {"cut": self.threshold}) | self.at(self.threshold)
+
+
+def _judged(model: Autoencoder | AnomalyDetector, X: Any, seed: int) -> Findings:
+    if isinstance(model, AnomalyDetector):
+        return find(model, X)
+    detector = AnomalyDetector(model, random_state=seed).fit(X)
+    fresh = detector.training_scores_
+    return find(detector, X, scores=fresh if len(fresh) == len(X) else None)
