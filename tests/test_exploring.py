@@ -161,7 +161,7 @@ def test_odd_rows_are_those_of_the_detector(explored: Exploration) -> None:
         detector = ist.AnomalyDetector(explored.ae, random_state=0).fit(explored.X)
     odd = explored.oddities
     assert odd.sentences[0] == str(warned[0].message)
-    assert np.array_equal(odd.scores, detector.training_scores_)
+    assert np.array_equal(odd.scores, detector.anomaly_score(explored.X))
     assert odd.threshold == detector.threshold_
     counts, edges = odd.histogram()
     assert counts.sum() == len(explored)
@@ -204,8 +204,8 @@ def test_labels_of_another_number_are_refused(explored: Exploration) -> None:
 # -- questions and answers --------------------------------------------------------------------------------------------
 
 
-def asked(explorer: Explorer, path: str, **members: Any) -> Any:
-    return json.loads(explorer.answer(path, json.dumps(members).encode() if members else None).content)
+def asked(explorer: Explorer, question: str, **members: Any) -> Any:
+    return json.loads(explorer.answer(question, json.dumps(members).encode() if members else None).content)
 
 
 def test_every_figure_of_an_answer_is_that_of_a_call(explored: Exploration) -> None:
