@@ -28,8 +28,11 @@ export function panned(camera: Camera, dx: number, dy: number): Camera {
   return { ...camera, x: camera.x - dx / camera.scale, y: camera.y + dy / camera.scale };
 }
 
+const FEW = 20;
+
 /** Show nearly all points: what lies far out on its own must not squeeze all others into a corner. */
-export function fitted(x: Float32Array, y: Float32Array, width: number, height: number, margin = 36): Camera {
+export function fitted(x: Float32Array, y: Float32Array, width: number, height: number): Camera {
+  const margin = x.length < FEW ? Math.min(width, height) / 4 : 36; // a few points would stand in the corners
   const [left, right] = reach(x);
   const [bottom, top] = reach(y);
   const across = Math.max(right - left, 1e-9);

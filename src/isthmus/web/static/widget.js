@@ -406,14 +406,14 @@ var k = 40, A = class {
 			return;
 		}
 		let n = (e, t) => s("figure", {}, e, s("figcaption", {}, t));
-		e?.original && (S(this.original, e.original, `${e.name}, original`), this.frames.append(n(this.original, "original"))), e && (S(this.rebuilt, e.rebuilt, `${e.name}, reconstruction`, e.original), this.frames.append(n(this.rebuilt, "reconstruction"))), this.frames.append(n(this.decoded, "decoded here")), S(this.decoded, e ? e.rebuilt : { cells: [] }, "decoded", e?.original), e?.cells.length && this.comparison.replaceChildren(M(e, 6));
+		e?.original && (S(this.original, e.original, `${e.name}, original`), this.frames.append(n(this.original, "original"))), e && (S(this.rebuilt, e.rebuilt, `${e.name}, reconstruction`, e.original), this.frames.append(n(this.rebuilt, "reconstruction"))), this.frames.append(n(this.decoded, "decoded here")), S(this.decoded, e ? e.rebuilt : { cells: [] }, "decoded", e?.original), e?.cells.length && this.comparison.replaceChildren(j(e, 6));
 	}
 	showLive() {
 		let { picked: e } = this.desk;
-		this.live && !this.live.cells ? S(this.decoded, this.live, "decoded", e?.original) : (this.live?.cells || e?.rebuilt.cells) && this.comparison.replaceChildren(j(e, this.live));
+		this.live && !this.live.cells ? S(this.decoded, this.live, "decoded", e?.original) : (this.live?.cells || e?.rebuilt.cells) && this.comparison.replaceChildren(re(e, this.live));
 	}
 };
-function j(e, t) {
+function re(e, t) {
 	let n = new Map(t?.cells ?? e?.rebuilt.cells ?? []), r = new Map((e?.cells ?? []).map((e) => [e.name, e])), i = new Map(e?.original?.cells ?? []), a = new Map(e?.rebuilt.cells ?? []), o = [.../* @__PURE__ */ new Set([...r.keys(), ...n.keys()])].slice(0, k), c = [
 		"",
 		...e?.original ? ["original"] : [],
@@ -432,11 +432,11 @@ function j(e, t) {
 	});
 	return s("table", { class: "cells compared" }, s("thead", {}, s("tr", {}, ...c.map((e) => s("th", { scope: "col" }, e)))), s("tbody", {}, ...l));
 }
-function M(e, t) {
+function j(e, t) {
 	return s("table", { class: "cells" }, s("tbody", {}, ...e.cells.slice(0, t).map((e) => s("tr", {}, s("th", { scope: "row" }, e.name), s("td", { class: e.observed === null ? "gap" : "" }, y(e.observed)), s("td", { class: "now" }, `→ ${y(e.reconstructed)}`), s("td", { class: "share" }, v(e.share))))));
 }
 // src/hover.ts
-var re = 300, ie = class {
+var ie = 300, ae = class {
 	desk;
 	said;
 	element = s("div", {
@@ -455,20 +455,20 @@ var re = 300, ie = class {
 	ask = u(async (e) => {
 		try {
 			let t = this.rows.get(e) ?? await this.desk.api.row(e);
-			this.rows.size >= re && this.rows.clear(), this.rows.set(e, t), e === this.wanted && this.show(t);
+			this.rows.size >= ie && this.rows.clear(), this.rows.set(e, t), e === this.wanted && this.show(t);
 		} catch {
 			this.element.hidden = !0;
 		}
 	});
 	show(e) {
 		let t = !e.rebuilt.cells, n = (e, t) => s("figure", {}, s("div", { class: "frame" }, e), s("figcaption", {}, t)), r = s("div", { class: "frames" }, e.original && t ? n(x(e.original, "original"), "original") : null, t ? n(x(e.rebuilt, "reconstruction", e.original), "reconstruction") : null);
-		this.element.replaceChildren(s("p", { class: "name" }, s("b", {}, e.name), ` ${this.said(e.row)}`), t ? r : e.cells.length ? M(e, 5) : x(e.rebuilt, "decoded"), e.error === null ? "" : s("p", { class: "aside" }, `reconstruction error ${g(e.error)}`)), this.element.hidden = !1, this.lay();
+		this.element.replaceChildren(s("p", { class: "name" }, s("b", {}, e.name), ` ${this.said(e.row)}`), t ? r : e.cells.length ? j(e, 5) : x(e.rebuilt, "decoded"), e.error === null ? "" : s("p", { class: "aside" }, `reconstruction error ${g(e.error)}`)), this.element.hidden = !1, this.lay();
 	}
 	lay() {
 		let { offsetWidth: e, offsetHeight: t } = this.element, n = this.desk.map.element.getBoundingClientRect(), r = this.at[0] + 18 + e > n.width ? this.at[0] - 18 - e : this.at[0] + 18, i = Math.max(6, Math.min(this.at[1] - t / 2, n.height - t - 6));
 		this.element.style.transform = `translate(${Math.max(6, r)}px, ${i}px)`;
 	}
-}, ae = {
+}, oe = {
 	pan: "M12 3v18M3 12h18M12 3l-2.5 2.5M12 3l2.5 2.5M12 21l-2.5-2.5M12 21l2.5-2.5M3 12l2.5-2.5M3 12l2.5 2.5M21 12l-2.5-2.5M21 12l-2.5 2.5",
 	lasso: "M12 4c5 0 9 2.4 9 5.5S17 15 12 15 3 12.6 3 9.5 7 4 12 4zM7 14.3c-1.6.8-1.6 3 .2 3.3 1.8.3 2.4 1.8 1.3 3.4",
 	decode: "M12 7a5 5 0 1 0 0 10 5 5 0 0 0 0-10zM12 2v5M12 17v5M2 12h5M17 12h5",
@@ -478,9 +478,9 @@ var re = 300, ie = class {
 	theme: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zm0 2v14a7 7 0 0 1 0-14z",
 	help: "M9 9.5a3 3 0 1 1 4.2 2.7c-.8.4-1.2 1-1.200 1.8v.5M12 17.8v.2"
 };
-function N(e) {
+function M(e) {
 	let t = l("path", {
-		d: ae[e],
+		d: oe[e],
 		fill: e === "theme" ? "currentColor" : "none"
 	});
 	return e === "theme" && t.setAttribute("fill-rule", "evenodd"), l("svg", {
@@ -490,7 +490,7 @@ function N(e) {
 	}, t);
 }
 // src/map/palette.ts
-var P = [
+var N = [
 	"#1c9bf7",
 	"#fe6a00",
 	"#8254c4",
@@ -501,7 +501,7 @@ var P = [
 	"#cbaa89",
 	"#e24130",
 	"#8a9398"
-], F = {
+], P = {
 	light: [
 		"#bcc7cd",
 		"#d9a36b",
@@ -512,8 +512,8 @@ var P = [
 		"#b0793f",
 		"#ffa65c"
 	]
-}, I = "#9aa3a8";
-function L(e) {
+}, F = "#9aa3a8";
+function I(e) {
 	let t = Number.parseInt(e.slice(1), 16);
 	return [
 		t >> 16,
@@ -521,19 +521,19 @@ function L(e) {
 		t & 255
 	];
 }
-function R(e) {
-	return F[e];
+function L(e) {
+	return P[e];
 }
-function z(e, t) {
-	let n = F[e].map(L), r = Math.max(0, Math.min(1, t)) * (n.length - 1), i = Math.min(n.length - 2, Math.floor(r)), [a, o] = [n[i], n[i + 1]], s = r - i;
+function R(e, t) {
+	let n = P[e].map(I), r = Math.max(0, Math.min(1, t)) * (n.length - 1), i = Math.min(n.length - 2, Math.floor(r)), [a, o] = [n[i], n[i + 1]], s = r - i;
 	return [
 		0,
 		1,
 		2
 	].map((e) => Math.round(a[e] * (1 - s) + o[e] * s));
 }
-function B(e, t, n, r) {
-	let i = t ? P.map(L) : Array.from({ length: 256 }, (e, t) => z(r, t / 255)), a = L(I), o = n[1] - n[0] || 1, s = new Uint8Array(4 * e.length);
+function z(e, t, n, r) {
+	let i = t ? N.map(I) : Array.from({ length: 256 }, (e, t) => R(r, t / 255)), a = I(F), o = n[1] - n[0] || 1, s = new Uint8Array(4 * e.length);
 	for (let r = 0; r < e.length; r++) {
 		let c = e[r], l = i[t ? c : Math.max(0, Math.min(255, Math.round(255 * (c - n[0]) / o)))] ?? a;
 		s[4 * r] = l[0], s[4 * r + 1] = l[1], s[4 * r + 2] = l[2], s[4 * r + 3] = 255;
@@ -541,7 +541,7 @@ function B(e, t, n, r) {
 	return s;
 }
 // src/legend.ts
-var V = class {
+var B = class {
 	desk;
 	theme;
 	choice;
@@ -565,7 +565,7 @@ var V = class {
 	repaint() {
 		if (!this.facts) return;
 		let { groups: e, bounds: t } = this.facts;
-		this.desk.map.paint(B(this.values, e.length > 0, t ?? [0, 1], this.theme())), this.show();
+		this.desk.map.paint(z(this.values, e.length > 0, t ?? [0, 1], this.theme())), this.show();
 	}
 	release() {
 		this.alone < 0 || (this.alone = -1, this.show());
@@ -588,12 +588,12 @@ var V = class {
 	});
 	show() {
 		let { name: e, groups: t, bounds: n } = this.facts;
-		this.element.replaceChildren(s("h2", {}, e), t.length ? this.groups(t) : H(n ?? [0, 1], this.theme())), this.values.some(Number.isNaN) && this.element.append(s("p", { class: "aside" }, "grey: gap"));
+		this.element.replaceChildren(s("h2", {}, e), t.length ? this.groups(t) : V(n ?? [0, 1], this.theme())), this.values.some(Number.isNaN) && this.element.append(s("p", { class: "aside" }, "grey: gap"));
 	}
 	groups(e) {
 		let t = e.map((e, t) => {
 			let n = s("span", { class: "dot" });
-			return n.style.background = P[t], s("button", {
+			return n.style.background = N[t], s("button", {
 				type: "button",
 				"aria-pressed": String(t === this.alone),
 				title: `Show ${e} alone`,
@@ -608,19 +608,19 @@ var V = class {
 		this.desk.map.highlight(t < 0 ? null : (e) => n[e] === t), this.show();
 	}
 };
-function H([e, t], n) {
+function V([e, t], n) {
 	let r = s("span", { class: "ramp" });
-	return r.style.background = `linear-gradient(to right, ${R(n).join(", ")})`, s("div", { class: "scale" }, r, s("div", { class: "ends" }, s("span", {}, g(e)), s("span", {}, `${g(t)} and more`)));
+	return r.style.background = `linear-gradient(to right, ${L(n).join(", ")})`, s("div", { class: "scale" }, r, s("div", { class: "ends" }, s("span", {}, g(e)), s("span", {}, `${g(t)} and more`)));
 }
 // src/map/camera.ts
-function U(e, t, n) {
+function H(e, t, n) {
 	return [e.width / 2 + (t - e.x) * e.scale, e.height / 2 - (n - e.y) * e.scale];
 }
-function W(e, t, n) {
+function U(e, t, n) {
 	return [e.x + (t - e.width / 2) / e.scale, e.y - (n - e.height / 2) / e.scale];
 }
-function G(e, t, n, r) {
-	let [i, a] = W(e, n, r), o = e.scale * t;
+function W(e, t, n, r) {
+	let [i, a] = U(e, n, r), o = e.scale * t;
 	return {
 		...e,
 		scale: o,
@@ -628,15 +628,16 @@ function G(e, t, n, r) {
 		y: a + (r - e.height / 2) / o
 	};
 }
-function K(e, t, n) {
+function G(e, t, n) {
 	return {
 		...e,
 		x: e.x - t / e.scale,
 		y: e.y + n / e.scale
 	};
 }
-function q(e, t, n, r, i = 36) {
-	let [a, o] = J(e), [s, c] = J(t), l = Math.max(o - a, 1e-9), u = Math.max(c - s, 1e-9), d = Math.min((n - 2 * i) / l, (r - 2 * i) / u), f = l <= 1e-9 && u <= 1e-9 ? 1 : Math.max(d, 1e-9);
+var K = 20;
+function q(e, t, n, r) {
+	let i = e.length < K ? Math.min(n, r) / 4 : 36, [a, o] = J(e), [s, c] = J(t), l = Math.max(o - a, 1e-9), u = Math.max(c - s, 1e-9), d = Math.min((n - 2 * i) / l, (r - 2 * i) / u), f = l <= 1e-9 && u <= 1e-9 ? 1 : Math.max(d, 1e-9);
 	return {
 		x: (a + o) / 2,
 		y: (s + c) / 2,
@@ -650,7 +651,7 @@ function J(e) {
 	return [n[Math.floor(.001 * (n.length - 1))] ?? 0, n[Math.ceil(.999 * (n.length - 1))] ?? 0];
 }
 // src/map/grid.ts
-var oe = 512, Y = class {
+var se = 512, Y = class {
 	x;
 	y;
 	starts;
@@ -660,7 +661,7 @@ var oe = 512, Y = class {
 	bottom;
 	step;
 	constructor(e, t, n = 1) {
-		this.x = e, this.y = t, this.side = Math.max(1, Math.min(oe, Math.ceil(Math.sqrt(e.length / n / 4))));
+		this.x = e, this.y = t, this.side = Math.max(1, Math.min(se, Math.ceil(Math.sqrt(e.length / n / 4))));
 		let [r, i] = J(e), [a, o] = J(t);
 		this.left = r, this.bottom = a, this.step = Math.max(i - r, o - a, 1e-12) / this.side;
 		let s = new Uint32Array(e.length);
@@ -687,7 +688,7 @@ var oe = 512, Y = class {
 	inside(e) {
 		let t = e.map(([e]) => e), n = e.map(([, e]) => e), r = [];
 		return this.visit(Math.min(...t), Math.min(...n), Math.max(...t), Math.max(...n), (t) => {
-			se(e, this.x[t], this.y[t]) && r.push(t);
+			ce(e, this.x[t], this.y[t]) && r.push(t);
 		}), Uint32Array.from(r).sort();
 	}
 	visit(e, t, n, r, i) {
@@ -704,7 +705,7 @@ var oe = 512, Y = class {
 		return Math.max(0, Math.min(this.side - 1, Math.floor((e - this.bottom) / this.step)));
 	}
 };
-function se(e, t, n) {
+function ce(e, t, n) {
 	let r = !1;
 	for (let i = 0, a = e.length - 1; i < e.length; a = i++) {
 		let [o, s] = e[i], [c, l] = e[a];
@@ -713,7 +714,7 @@ function se(e, t, n) {
 	return r;
 }
 // src/map/painters.ts
-var ce = "\nattribute vec2 place;\nattribute vec4 colour;\nuniform vec2 middle, half_size;\nuniform float scale, size, alpha;\nvarying vec4 shade;\nvarying float across;\nvoid main() {\n  gl_Position = vec4((place - middle) * scale / half_size, 0.0, 1.0);\n  gl_PointSize = size;\n  across = size;\n  float seen = colour.a * alpha;\n  shade = vec4(colour.rgb * seen, seen);\n}", le = "\nprecision mediump float;\nvarying vec4 shade;\nvarying float across;\nvoid main() {\n  float away = length(gl_PointCoord - 0.5) * across;\n  gl_FragColor = shade * (across < 3.5 ? 1.0 : clamp(across * 0.5 - away, 0.0, 1.0));\n}", ue = class {
+var le = "\nattribute vec2 place;\nattribute vec4 colour;\nuniform vec2 middle, half_size;\nuniform float scale, size, alpha;\nvarying vec4 shade;\nvarying float across;\nvoid main() {\n  gl_Position = vec4((place - middle) * scale / half_size, 0.0, 1.0);\n  gl_PointSize = size;\n  across = size;\n  float seen = colour.a * alpha;\n  shade = vec4(colour.rgb * seen, seen);\n}", ue = "\nprecision mediump float;\nvarying vec4 shade;\nvarying float across;\nvoid main() {\n  float away = length(gl_PointCoord - 0.5) * across;\n  gl_FragColor = shade * (across < 3.5 ? 1.0 : clamp(across * 0.5 - away, 0.0, 1.0));\n}", de = class {
 	gl;
 	name = "webgl";
 	most = Infinity;
@@ -724,7 +725,7 @@ var ce = "\nattribute vec2 place;\nattribute vec4 colour;\nuniform vec2 middle, 
 	constructor(e) {
 		this.gl = e;
 		let t = e.createProgram();
-		for (let [n, r] of [[e.VERTEX_SHADER, ce], [e.FRAGMENT_SHADER, le]]) {
+		for (let [n, r] of [[e.VERTEX_SHADER, le], [e.FRAGMENT_SHADER, ue]]) {
 			let i = e.createShader(n);
 			e.shaderSource(i, r), e.compileShader(i), e.attachShader(t, i);
 		}
@@ -752,7 +753,7 @@ var ce = "\nattribute vec2 place;\nattribute vec4 colour;\nuniform vec2 middle, 
 	fill(e, t) {
 		this.gl.bindBuffer(this.gl.ARRAY_BUFFER, e), this.gl.bufferData(this.gl.ARRAY_BUFFER, t, this.gl.DYNAMIC_DRAW);
 	}
-}, de = class {
+}, fe = 5e3, pe = class {
 	context;
 	name = "canvas";
 	most = 2e4;
@@ -772,23 +773,24 @@ var ce = "\nattribute vec2 place;\nattribute vec4 colour;\nuniform vec2 middle, 
 	draw(e, t, n) {
 		let { context: r, rgba: i } = this, { width: a, height: o } = r.canvas, s = a / Math.max(1, e.width);
 		r.setTransform(1, 0, 0, 1, 0, 0), r.clearRect(0, 0, a, o), r.setTransform(s, 0, 0, s, 0, 0);
+		let c = this.x.length <= fe;
 		for (let a = 0; a < this.x.length; a += this.stride) {
-			let [o, s] = U(e, this.x[a], this.y[a]);
-			o < -t || s < -t || o > e.width + t || s > e.height + t || (r.globalAlpha = n * i[4 * a + 3] / 255, r.fillStyle = `rgb(${i[4 * a]} ${i[4 * a + 1]} ${i[4 * a + 2]})`, r.fillRect(o - t / 2, s - t / 2, t, t));
+			let [o, s] = H(e, this.x[a], this.y[a]);
+			o < -t || s < -t || o > e.width + t || s > e.height + t || (r.globalAlpha = n * i[4 * a + 3] / 255, r.fillStyle = `rgb(${i[4 * a]} ${i[4 * a + 1]} ${i[4 * a + 2]})`, c ? (r.beginPath(), r.arc(o, s, t / 2, 0, 2 * Math.PI), r.fill()) : r.fillRect(o - t / 2, s - t / 2, t, t));
 		}
 		r.globalAlpha = 1;
 	}
 };
-function fe(e) {
+function me(e) {
 	let t = e.getContext("webgl", {
 		antialias: !1,
 		premultipliedAlpha: !0,
 		preserveDrawingBuffer: !0
 	});
-	return t ? new ue(t) : new de(e.getContext("2d"));
+	return t ? new de(t) : new pe(e.getContext("2d"));
 }
 // src/map/view.ts
-var pe = 12, me = class {
+var he = 12, ge = class {
 	on;
 	element;
 	painter;
@@ -835,7 +837,7 @@ var pe = 12, me = class {
 			tabIndex: 0,
 			role: "application",
 			"aria-label": "Map of the codes. Arrow keys pan, plus and minus zoom, 0 shows all, J and K step through the points."
-		}, this.canvas, this.overlay, this.probe), this.painter = fe(this.canvas), this.listen(), new ResizeObserver(() => this.resize()).observe(this.element);
+		}, this.canvas, this.overlay, this.probe), this.painter = me(this.canvas), this.listen(), new ResizeObserver(() => this.resize()).observe(this.element);
 	}
 	show(e, t) {
 		this.count = e.length, this.x = e, this.y = t, this.stride = Math.max(1, Math.ceil(this.count / this.painter.most)), this.grid = new Y(e, t, this.stride), this.painter.points(e, t, this.stride), this.fit();
@@ -854,7 +856,7 @@ var pe = 12, me = class {
 		this.camera = q(this.x, this.y, this.camera.width, this.camera.height), this.home = this.camera.scale, this.redraw();
 	}
 	zoom(e, t = [this.camera.width / 2, this.camera.height / 2]) {
-		this.camera = G(this.camera, e, ...t), this.redraw();
+		this.camera = W(this.camera, e, ...t), this.redraw();
 	}
 	reveal(e) {
 		let [t, n] = this.screen(e), { width: r, height: i } = this.camera;
@@ -865,13 +867,13 @@ var pe = 12, me = class {
 		}, this.redraw());
 	}
 	screen(e) {
-		return U(this.camera, this.x[e] ?? 0, this.y[e] ?? 0);
+		return H(this.camera, this.x[e] ?? 0, this.y[e] ?? 0);
 	}
 	place(e) {
 		return [this.x[e] ?? 0, this.y[e] ?? 0];
 	}
 	toScreen(e) {
-		return U(this.camera, ...e);
+		return H(this.camera, ...e);
 	}
 	use(e) {
 		this.tool = e, this.element.dataset.tool = e;
@@ -961,29 +963,29 @@ var pe = 12, me = class {
 			return;
 		}
 		let [r, i] = [t[0] - n[0], t[1] - n[1]];
-		this.pressedAt && Math.hypot(t[0] - this.pressedAt[0], t[1] - this.pressedAt[1]) > 4 && (this.hasMoved = !0), this.hasMoved && (this.pointers.size === 2 ? this.pinch(e.pointerId, t, n) : this.isProbing ? this.moveProbe(t) : this.isDrawing ? this.drawn.push(t) : this.camera = K(this.camera, r, i), this.pointers.set(e.pointerId, t), this.hover(-1, t), this.redraw());
+		this.pressedAt && Math.hypot(t[0] - this.pressedAt[0], t[1] - this.pressedAt[1]) > 4 && (this.hasMoved = !0), this.hasMoved && (this.pointers.size === 2 ? this.pinch(e.pointerId, t, n) : this.isProbing ? this.moveProbe(t) : this.isDrawing ? this.drawn.push(t) : this.camera = G(this.camera, r, i), this.pointers.set(e.pointerId, t), this.hover(-1, t), this.redraw());
 	}
 	pinch(e, t, n) {
 		let r = [...this.pointers].find(([t]) => t !== e)?.[1] ?? t, i = (e) => Math.hypot(e[0] - r[0], e[1] - r[1]) || 1;
-		this.camera = K(this.camera, (t[0] - n[0]) / 2, (t[1] - n[1]) / 2), this.camera = G(this.camera, i(t) / i(n), (t[0] + r[0]) / 2, (t[1] + r[1]) / 2);
+		this.camera = G(this.camera, (t[0] - n[0]) / 2, (t[1] - n[1]) / 2), this.camera = W(this.camera, i(t) / i(n), (t[0] + r[0]) / 2, (t[1] + r[1]) / 2);
 	}
 	release(e) {
 		if (!this.pointers.delete(e.pointerId)) return;
 		let t = this.at(e);
 		if (this.isDrawing && this.drawn.length > 2) {
-			let e = this.drawn.map(([e, t]) => W(this.camera, e, t));
+			let e = this.drawn.map(([e, t]) => U(this.camera, e, t));
 			this.on.lasso(this.grid.inside(e));
 		} else !this.hasMoved && !this.isProbing && e.type === "pointerup" && this.on.pick(this.under(t), e.shiftKey);
 		this.drawn = [], this.redraw();
 	}
 	under(e) {
-		return this.grid.nearest(...W(this.camera, ...e), pe / this.camera.scale);
+		return this.grid.nearest(...U(this.camera, ...e), he / this.camera.scale);
 	}
 	hover(e, t) {
 		e === this.marks.hovered && e < 0 || (this.marks.hovered = e, this.on.hover(e, t), this.redraw());
 	}
 	moveProbe(e) {
-		this.marks.probe = W(this.camera, ...e), this.on.probe(this.marks.probe), this.redraw();
+		this.marks.probe = U(this.camera, ...e), this.on.probe(this.marks.probe), this.redraw();
 	}
 	key(e) {
 		if (e.ctrlKey || e.metaKey || e.altKey) return;
@@ -996,7 +998,7 @@ var pe = 12, me = class {
 		if (n && (e.target === this.probe || this.tool === "decode")) {
 			let [e, t] = this.marks.probe ? this.toScreen(this.marks.probe) : [this.camera.width / 2, this.camera.height / 2];
 			this.moveProbe([e + n[0], t + n[1]]);
-		} else if (n) this.camera = K(this.camera, -2 * n[0], -2 * n[1]), this.redraw();
+		} else if (n) this.camera = G(this.camera, -2 * n[0], -2 * n[1]), this.redraw();
 		else if (e.key === "+" || e.key === "=") this.zoom(1.3);
 		else if (e.key === "-") this.zoom(1 / 1.3);
 		else if (e.key === "0") this.fit();
@@ -1006,15 +1008,15 @@ var pe = 12, me = class {
 		} else return;
 		e.preventDefault();
 	}
-}, he = {
+}, _e = {
 	model: "this model",
 	pca: "PCA",
 	mean: "the mean"
-}, ge = {
+}, ve = {
 	good: "✓",
 	note: "i",
 	warning: "!"
-}, _e = class {
+}, ye = class {
 	desk;
 	id = "health";
 	title = "Health";
@@ -1042,7 +1044,7 @@ var pe = 12, me = class {
 		this.body.replaceChildren(s("p", {}, e.summary), this.scores(e), s("ul", { class: "findings" }, ...e.health.map((e) => s("li", { class: e.verdict }, s("span", {
 			class: "sign",
 			"aria-label": e.verdict
-		}, ge[e.verdict]), s("div", {}, s("b", {}, e.title), s("p", {}, e.sentence), e.advice ? s("p", { class: "aside" }, e.advice) : null)))), s("p", { class: "aside" }, e.scope), ...e.data.notes.map((e) => s("p", { class: "aside" }, e)));
+		}, ve[e.verdict]), s("div", {}, s("b", {}, e.title), s("p", {}, e.sentence), e.advice ? s("p", { class: "aside" }, e.advice) : null)))), s("p", { class: "aside" }, e.scope), ...e.data.notes.map((e) => s("p", { class: "aside" }, e)));
 	}
 	scores({ scores: e }) {
 		let t = Math.max(...[
@@ -1055,7 +1057,7 @@ var pe = 12, me = class {
 			"mean"
 		].map((n) => {
 			let r = s("span", { class: `level ${n}` });
-			return r.style.width = `${Math.max(.5, 100 * e[n].squared_error / t)}%`, s("div", { class: "rival" }, s("span", { class: "name" }, he[n]), s("span", { class: "track" }, r), s("span", {
+			return r.style.width = `${Math.max(.5, 100 * e[n].squared_error / t)}%`, s("div", { class: "rival" }, s("span", { class: "name" }, _e[n]), s("span", { class: "track" }, r), s("span", {
 				class: "value",
 				"data-figure": `squared error of ${n}`,
 				"data-value": e[n].squared_error
@@ -1063,7 +1065,7 @@ var pe = 12, me = class {
 		});
 		return s("div", {}, s("dl", { class: "figures" }, m("explained", e.model.explained, v(e.model.explained)), m("by PCA", e.pca.explained, v(e.pca.explained))), s("h3", {}, "Squared error"), s("div", { class: "rivals" }, ...n));
 	}
-}, [X, Z] = [340, 120], ve = 60, ye = class {
+}, [X, Z] = [340, 120], be = 60, xe = class {
 	desk;
 	id = "odd";
 	title = "Odd ones";
@@ -1133,7 +1135,7 @@ var pe = 12, me = class {
 	drawChart() {
 		let { judged: e } = this;
 		if (!e) return;
-		let { counts: t, edges: n } = e, [r, i] = [n[0], n.at(-1)], a = Math.max(...t), o = a > ve, s = (e) => e ? (o ? Math.log1p(e) / Math.log1p(a) : e / a) * (Z - 12) : 0, c = (e) => X * (e - r) / (i - r), u = Math.max(0, Math.min(X, c(this.threshold))), d = l("svg", { viewBox: `0 0 ${X} ${Z + 16}` });
+		let { counts: t, edges: n } = e, [r, i] = [n[0], n.at(-1)], a = Math.max(...t), o = a > be, s = (e) => e ? (o ? Math.log1p(e) / Math.log1p(a) : e / a) * (Z - 12) : 0, c = (e) => X * (e - r) / (i - r), u = Math.max(0, Math.min(X, c(this.threshold))), d = l("svg", { viewBox: `0 0 ${X} ${Z + 16}` });
 		t.forEach((e, t) => {
 			let [r, i] = [c(n[t]), c(n[t + 1])], a = (r + i) / 2 > u;
 			d.append(l("rect", {
@@ -1195,7 +1197,7 @@ var pe = 12, me = class {
 		};
 		return n;
 	}
-}, be = class {
+}, Se = class {
 	desk;
 	id = "sample";
 	title = "Sample";
@@ -1313,11 +1315,11 @@ var pe = 12, me = class {
 			a?.drawImage(e, i % r * (t + 1), Math.floor(i / r) * (n + 1));
 		}), i.toBlob((e) => e && d(e, "samples.png"));
 	}
-}, xe = {
+}, Ce = {
 	sqeuclidean: "squared distance of the codes",
 	cosine: "cosine distance of the codes",
 	hamming: "number of bits that differ"
-}, Se = class {
+}, we = class {
 	desk;
 	id = "search";
 	title = "Search";
@@ -1389,7 +1391,7 @@ var pe = 12, me = class {
 	});
 	show(e) {
 		let { map: t, facts: n } = this.desk;
-		this.heading.append(` The number is the ${xe[e.metric] ?? e.metric}.`), this.isOpen && (t.marks.near = e.rows), t.redraw(), this.grid.replaceChildren(...e.rows.map((t, r) => s("button", {
+		this.heading.append(` The number is the ${Ce[e.metric] ?? e.metric}.`), this.isOpen && (t.marks.near = e.rows), t.redraw(), this.grid.replaceChildren(...e.rows.map((t, r) => s("button", {
 			type: "button",
 			class: "card",
 			"data-row": t,
@@ -1399,7 +1401,7 @@ var pe = 12, me = class {
 			"data-value": e.distances[r] ?? ""
 		}, g(e.distances[r])))));
 	}
-}, Ce = class {
+}, Te = class {
 	desk;
 	id = "walk";
 	title = "Walk";
@@ -1462,13 +1464,13 @@ var pe = 12, me = class {
 	ask = u(async () => {
 		if (!(this.start < 0 || this.end < 0)) try {
 			let e = await this.desk.api.walk(this.start, this.end, this.steps, this.path);
-			this.desk.map.marks.path = e.points, this.desk.map.redraw(), e.shown[0]?.cells ? this.strip.replaceChildren(we(e)) : this.strip.replaceChildren(...e.shown.map((t, n) => s("figure", { role: "listitem" }, x(t, `step ${n + 1}`), s("figcaption", {}, g(e.places[n])))));
+			this.desk.map.marks.path = e.points, this.desk.map.redraw(), e.shown[0]?.cells ? this.strip.replaceChildren(Ee(e)) : this.strip.replaceChildren(...e.shown.map((t, n) => s("figure", { role: "listitem" }, x(t, `step ${n + 1}`), s("figcaption", {}, g(e.places[n])))));
 		} catch (e) {
 			p(this.strip, e);
 		}
 	});
 };
-function we({ shown: e, places: t }) {
+function Ee({ shown: e, places: t }) {
 	let n = (e[0]?.cells ?? []).map(([t], n) => {
 		let r = e.map((e) => e.cells?.[n]?.[1]), i = (e) => e > 0 && typeof r[e] != "number" && r[e] !== r[e - 1];
 		return s("tr", {}, s("th", {
@@ -1482,7 +1484,7 @@ function we({ shown: e, places: t }) {
 	}, g(e))))), s("tbody", {}, ...n));
 }
 // src/tabs.ts
-var Q = 0, Te = class {
+var Q = 0, De = class {
 	panels;
 	element;
 	tabs = /* @__PURE__ */ new Map();
@@ -1530,7 +1532,7 @@ var Q = 0, Te = class {
 		let n = this.panels.indexOf(this.current) + t + this.panels.length, r = this.panels[n % this.panels.length];
 		this.open(r.id), this.tabs.get(r.id)?.focus();
 	}
-}, Ee = class {
+}, $ = class {
 	root;
 	changed;
 	system = matchMedia("(prefers-color-scheme: dark)");
@@ -1548,8 +1550,8 @@ var Q = 0, Te = class {
 	apply() {
 		this.root.dataset.theme = this.now, this.changed();
 	}
-}, De = 5e4, Oe = ["reconstruction error", "anomaly score"];
-async function ke(e, t) {
+}, Oe = 5e4, ke = ["reconstruction error", "anomaly score"];
+async function Ae(e, t) {
 	e.classList.add("isthmus");
 	let r = new n(t);
 	r.askKey = (t) => te(e, t);
@@ -1564,14 +1566,14 @@ async function ke(e, t) {
 		if (i.hidden = e, e) for (let e of a.splice(0)) e();
 	});;) try {
 		let t = await r.facts(), n = await r.points();
-		new Ae(e, r, i, t).show(n);
+		new je(e, r, i, t).show(n);
 		return;
 	} catch (t) {
 		if (i.hidden) throw p(e, t), t;
 		await new Promise((e) => a.push(e));
 	}
 }
-var Ae = class {
+var je = class {
 	root;
 	api;
 	facts;
@@ -1593,7 +1595,7 @@ var Ae = class {
 		"aria-label": "Map"
 	});
 	constructor(e, t, n, r) {
-		this.root = e, this.api = t, this.facts = r, this.map = new me({
+		this.root = e, this.api = t, this.facts = r, this.map = new ge({
 			hover: (e, t) => this.hover.point(e, t),
 			pick: (e, t) => this.chose(e, t),
 			lasso: (e) => this.lassoed(e),
@@ -1602,23 +1604,23 @@ var Ae = class {
 			["Walk from here", () => this.from("start")],
 			["Walk to here", () => this.from("end")],
 			["What is alike", () => this.open("search")]
-		]), this.walk = new Ce(this), this.panels = [
+		]), this.walk = new Te(this), this.panels = [
 			this.look,
 			this.walk,
-			new be(this),
-			new ye(this),
-			new Se(this, () => this.look.code),
-			new _e(this)
-		], this.tabs = new Te(this.panels), this.legend = new V(this, () => this.themes.now), this.hover = new ie(this, (e) => this.legend.said(e)), this.themes = new Ee(e, () => this.legend.repaint()), t.onChange((e) => {
+			new Se(this),
+			new xe(this),
+			new we(this, () => this.look.code),
+			new ye(this)
+		], this.tabs = new De(this.panels), this.legend = new B(this, () => this.themes.now), this.hover = new ae(this, (e) => this.legend.said(e)), this.themes = new $(e, () => this.legend.repaint()), t.onChange((e) => {
 			if (e) {
 				this.legend.refresh();
 				for (let e of this.panels) e.back?.();
 			}
-		}), this.stage.append(this.map.element, this.tools(), this.legend.element, this.hover.element, this.chosen, ...$(r)), e.replaceChildren(n, this.head(), s("main", {}, this.stage, this.tabs.element));
+		}), this.stage.append(this.map.element, this.tools(), this.legend.element, this.hover.element, this.chosen, ...Me(r)), e.replaceChildren(n, this.head(), s("main", {}, this.stage, this.tabs.element));
 	}
 	show({ x: e, y: t }) {
-		this.map.show(e, t), this.map.paint(je(e.length, this.themes.now === "dark" ? 150 : 110)), this.root.dataset.ready = "points", this.root.dataset.painter = this.map.painter.name;
-		let { facts: n, map: r } = this, i = n.colours.find((e) => n.rows <= De || !Oe.includes(e));
+		this.map.show(e, t), this.map.paint(Ne(e.length, this.themes.now === "dark" ? 150 : 110)), this.root.dataset.ready = "points", this.root.dataset.painter = this.map.painter.name;
+		let { facts: n, map: r } = this, i = n.colours.find((e) => n.rows <= Oe || !ke.includes(e));
 		i && (this.legend.choice.value = i, this.legend.refresh()), r.painter.name === "canvas" && this.note(r.stride > 1 ? `This browser has no WebGL: every ${r.stride}${r.stride === 2 ? "nd" : r.stride === 3 ? "rd" : "th"} of ${_(e.length)} points is drawn.` : "This browser has no WebGL: the map is drawn without it, a little slower.");
 		for (let e of n.notes) this.note(e);
 	}
@@ -1682,20 +1684,20 @@ var Ae = class {
 			"aria-label": t,
 			title: t,
 			onclick: n
-		}, N(e));
+		}, M(e));
 		return s("header", {}, s("h1", {}, e.title), s("p", { class: "what" }, t), s("label", { class: "by" }, s("span", {}, "colour by"), this.legend.choice), n("help", "What hands and keys do", () => ee(this.root)), n("theme", "Light or dark", () => this.themes.turn()));
 	}
 	tools() {
 		let e = (e, t) => [
 			e,
 			t,
-			N(e)
+			M(e)
 		], t = (e, t, n) => s("button", {
 			type: "button",
 			"aria-label": t,
 			title: t,
 			onclick: n
-		}, N(e)), { map: n } = this;
+		}, M(e)), { map: n } = this;
 		return s("div", { class: "tools" }, f("Tool", [
 			e("pan", "Move the map"),
 			e("lasso", "Draw around rows"),
@@ -1709,7 +1711,7 @@ var Ae = class {
 		}, t("plus", "Zoom in", () => n.zoom(1.5)), t("minus", "Zoom out", () => n.zoom(1 / 1.5)), t("fit", "Show all", () => n.fit())));
 	}
 };
-function $({ map: e }) {
+function Me({ map: e }) {
 	return [
 		s("p", { class: "axis across" }, e.axes[0]),
 		s("p", { class: "axis up" }, e.axes[1]),
@@ -1719,11 +1721,11 @@ function $({ map: e }) {
 		})
 	];
 }
-function je(e, t) {
+function Ne(e, t) {
 	return new Uint8Array(new Uint32Array(e).fill((4278190080 | t << 16 | t << 8 | t) >>> 0).buffer);
 }
 // src/widget.ts
-var Me = 6e5, Ne = class {
+var Pe = 6e5, Fe = class {
 	model;
 	asked = 0;
 	waiting = /* @__PURE__ */ new Map();
@@ -1736,7 +1738,7 @@ var Me = 6e5, Ne = class {
 	async send(e, t, n) {
 		let r = this.asked++, i = n === void 0 ? [] : [await new Blob([n]).arrayBuffer()];
 		return new Promise((t, n) => {
-			let a = setTimeout(() => n(/* @__PURE__ */ Error("the kernel does not answer")), Me);
+			let a = setTimeout(() => n(/* @__PURE__ */ Error("the kernel does not answer")), Pe);
 			this.waiting.set(r, (e) => {
 				clearTimeout(a), t(e);
 			}), this.model.send({
@@ -1757,13 +1759,13 @@ var Me = 6e5, Ne = class {
 		}), this.waiting.delete(e);
 	};
 };
-function Pe({ model: e, el: t }) {
+function Ie({ model: e, el: t }) {
 	let n = document.createElement("div");
 	n.style.height = `${e.get("height")}px`, n.classList.add("framed"), t.append(n);
-	let r = new Ne(e);
-	return ke(n, r).catch(() => void 0), () => {
+	let r = new Fe(e);
+	return Ae(n, r).catch(() => void 0), () => {
 		r.close(), n.remove();
 	};
 }
-var Fe = { render: Pe };
-export { Fe as default };
+var Le = { render: Ie };
+export { Le as default };
