@@ -35,6 +35,7 @@ import numpy as np
 
 NPY, JSON = "application/x-npy", "application/json"
 BAD_SHARE = 0.1
+CPU = "process_cpu_seconds_total"
 
 
 class Ask(NamedTuple):
@@ -72,7 +73,7 @@ def latency(folder: Path, turns: int = 40) -> None:
 
     import isthmus as ist
     from isthmus.apps.exporting import OnnxModel
-    from isthmus.inference import few_at_once
+    from isthmus.inference import few_at_once, rows_for_few
 
     torch.set_num_threads(1)
     images = datasets.fashion_images("t10k")[:256]
@@ -85,12 +86,16 @@ def latency(folder: Path, turns: int = 40) -> None:
             if name == "table"
             else OnnxModel(folder / f"{name}-onnx" / "model.onnx", ist.load(folder / f"{name}-onnx"))
         )
+        size = rows_for_few(lambda ae=ae, X=X: ae.reconstruct(X[:1] if isinstance(X, np.ndarray) else X.slice(0, 1)))
+        if graph is not None:
+            graph.few = size
+        print(f"{name}: chunks of {size}")
         for verb in ("transform", "reconstruct", "score_samples"):
             for n in (1, 256):
                 rows = X.slice(0, n) if name == "table" else X[:n]
                 calls: dict[str, Callable[[], object]] = {
                     "library": lambda ae=ae, verb=verb, rows=rows: getattr(ae, verb)(rows),
-                    "few": few(few_at_once, 16, ae, verb, rows),
+                    "few": few(few_at_once, size, ae, verb, rows),
                     "unpadded": few(few_at_once, n, ae, verb, rows),
                 }
                 if graph is not None:
@@ -255,13 +260,13 @@ async def clients(
     return tally
 
 
-def resident(port: int) -> float:
-    """Return the megabytes of the service."""
+def counted(port: int, name: str) -> float:
+    """Return what the service says of itself."""
     import urllib.request
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         lines = answer.read().decode().splitlines()
-    return float(next(line for line in lines if line.startswith("process_resident")).split()[1]) / 2**20
+    return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
 
 def mixed(good: dict[str, list[Ask]]) -> list[Ask]:
@@ -278,20 +283,32 @@ def load(folder: Path, seconds: float, count: int, alone: float, verbs: float) -
 
     async def watch(until: float) -> None:
         while time.perf_counter() < until - 1:
-            memory.append(await asyncio.to_thread(resident, port))
+            memory.append(await asyncio.to_thread(counted, port, "process_resident_memory_bytes") / 2**20)
             await asyncio.sleep(seconds / 12)
 
     with service(folder, batching=True) as (process, port):
         for ask in everything:  # alone first: what every later answer must equal, byte by byte
             asyncio.run(client_once(port, ask, known))
-        show("together", asyncio.run(clients(port, everything, seconds, count, known, watch)), seconds)
+        before = counted(port, CPU)
+        show(
+            "together",
+            asyncio.run(clients(port, everything, seconds, count, known, watch)),
+            seconds,
+            counted(port, CPU) - before,
+        )
         print("memory, MB:", *(f"{m:.0f}" for m in memory))
         each = (
             {key: asyncio.run(clients(port, asks, verbs, count, known)) for key, asks in good.items()} if verbs else {}
         )
         print("SIGTERM under load:", asyncio.run(stopped(process, port, everything, count, known)))
     with service(folder, batching=False) as (_, port):
-        show("each alone", asyncio.run(clients(port, everything, alone, count, known)), alone)
+        before = counted(port, CPU)
+        show(
+            "each alone",
+            asyncio.run(clients(port, everything, alone, count, known)),
+            alone,
+            counted(port, CPU) - before,
+        )
         for key, tally in each.items():
             slow = asyncio.run(clients(port, good[key], verbs, count, known))
             one = asyncio.run(clients(port, good[key], verbs / 2, 1, known))
@@ -324,13 +341,14 @@ async def stopped(process: subprocess.Popen, port: int, asks: list[Ask], count: 
     return f"{len(tally.seconds)} answered, {tally.lost} lost, {wrong} wrong; exit code {process.returncode}"
 
 
-def show(name: str, tally: Tally, seconds: float) -> None:
+def show(name: str, tally: Tally, seconds: float, cpu: float) -> None:
     """Print requests a second, percentiles and whatever was not as it must be."""
     ms = 1e3 * np.array(tally.seconds)
     p50, p99, worst = np.percentile(ms, 50), np.percentile(ms, 99), ms.max()
     refused = sum(n for (ask, _), n in tally.statuses.items() if ask.startswith("bad"))
     print(
-        f"{name}: {len(ms)} requests ({refused} bad ones refused), {len(ms) / seconds:.0f}/s, median {p50:.0f} ms, "
+        f"{name}: {len(ms)} requests ({refused} bad ones refused), {len(ms) / seconds:.0f}/s, "
+        f"{1e3 * cpu / len(ms):.2f} ms of the processor each, median {p50:.0f} ms, "
         f"p99 {p99:.0f} ms, slowest {worst:.0f} ms; lost {tally.lost}, wrong {dict(tally.wrong)}",
         flush=True,
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +31,7 @@ from isthmus.inference import few_at_once
 from isthmus.web import Served, Settings, create_app
 from isthmus.web.bodies import ARROW, ARROW_FILE, JSON, NPY, PARQUET
 from isthmus.web.guard import Limits
+from isthmus.web.logs import log_to_stderr
 
 KEY = "0123456789abcdef0123"
 
@@ -497,29 +500,33 @@ def test_the_command_refuses_to_listen_to_others_without_a_key(folders: dict[str
 class Process:
     """The service as users start it."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "isthmus", "serve", *arguments, "--port", "0"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment},
-        )
+    def __init__(self, log: Path, *arguments: str, **environment: str) -> None:
+        self.logged = log  # not a pipe: one that nobody reads fills up, and stops the service
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "isthmus", "serve", *arguments, "--port", "0"],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment},
+            )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, self.process.communicate()[1]
+        assert line, log.read_text()
         self.port = int(line.split("/v1")[0].rpartition(":")[2])
         self.url = f"http://127.0.0.1:{self.port}"
 
     def stopped(self) -> tuple[int, list[dict[str, Any]]]:
         """Wait for the end; return the exit code and what was logged."""
-        _, logged = self.process.communicate(timeout=30)
-        return self.process.returncode, [json.loads(line) for line in logged.splitlines()]
+        self.process.communicate(timeout=30)
+        return self.process.returncode, [json.loads(line) for line in self.logged.read_text().splitlines()]
 
 
 @pytest.fixture
-def process(folders: dict[str, Path]) -> Iterator[Process]:
-    running = Process(str(folders["digits"]), str(folders["odd"]), "--arrival", "1", "--max-body", "1")
+def process(folders: dict[str, Path], tmp_path: Path) -> Iterator[Process]:
+    running = Process(
+        tmp_path / "log", str(folders["digits"]), str(folders["odd"]), "--arrival", "1", "--max-body", "1"
+    )
     yield running
     if running.process.poll() is None:
         running.process.kill()
@@ -571,15 +578,32 @@ def test_slow_and_oversized_clients_meet_limits_and_sigterm_loses_nothing(proces
     assert {"request_id", "ms", "model", "verb", "bytes_in", "time", "level"} <= done[0].keys()
 
 
+def test_warnings_are_lines_of_the_log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for logger in (logging.getLogger("isthmus.web"), logging.getLogger("uvicorn.error")):
+        for what in ("handlers", "propagate", "level"):
+            monkeypatch.setattr(logger, what, getattr(logger, what))  # put back as they were
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        log_to_stderr()
+        warnings.warn("column 'town' is new", UserWarning, stacklevel=1)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["level"], line["text"]) == ("warning", "warning", "column 'town' is new")
+
+
 @pytest.mark.long
-def test_schemathesis_finds_no_answer_that_the_description_does_not_know(folders: dict[str, Path]) -> None:
+def test_schemathesis_finds_no_answer_that_the_description_does_not_know(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     tool = os.environ.get("SCHEMATHESIS", "schemathesis")
     try:
         subprocess.run([tool, "--version"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("schemathesis is not installed (pip install schemathesis), or SCHEMATHESIS names none")
     running = Process(
-        *(str(folders[name]) for name in ("digits", "table", "odd")), "--index", f"digits={folders['index']}"
+        tmp_path / "log",
+        *(str(folders[name]) for name in ("digits", "table", "odd")),
+        "--index",
+        f"digits={folders['index']}",
     )
     try:
         checked = subprocess.run(
@@ -593,6 +617,8 @@ def test_schemathesis_finds_no_answer_that_the_description_does_not_know(folders
                 "30",
                 "--seed",
                 "1",
+                "--request-timeout",
+                "60",
                 "--phases",
                 "examples,coverage,fuzzing",
                 # a walk needs as many rows at both ends, a date must be one that its column can hold: no schema says so

@@ -28,7 +28,7 @@ MOST_DENSE = 8192
 
 FEW = 16
 """The rows of a chunk for requests that come one by one: dense layers take little longer for them than for one."""
-FEW_WORK = 4e7
+FEW_WORK = 2e7
 """Floating-point operations of such a chunk, above which it holds fewer rows: there computing costs more than calling."""
 
 _few: ContextVar[int | None] = ContextVar("few", default=None)

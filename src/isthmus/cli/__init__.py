@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from isthmus import __version__
+from isthmus.cli.cleaning import denoise
 from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
 from isthmus.cli.exploring import explore
@@ -22,6 +23,8 @@ from isthmus.cli.fitting import demo, fit
 from isthmus.cli.generating import interpolate, sample
 from isthmus.cli.serving import export, serve
 from isthmus.cli.showing import info, report, variants
+from isthmus.cli.studying import draw_map, features, latent_dims
+from isthmus.cli.synthesizing import augment, synthesize
 from isthmus.cli.using import decode, encode, reconstruct
 from isthmus.errors import DataWarning
 
@@ -43,10 +46,15 @@ COMMANDS = (
     reconstruct,
     sample,
     interpolate,
+    synthesize,
+    augment,
     impute,
+    denoise,
     detect,
     search,
     cluster,
+    features,
+    latent_dims,
     explore,
     serve,
     export,
@@ -56,6 +64,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.command("map")(draw_map)
 
 
 def _print_version(wanted: bool) -> None:

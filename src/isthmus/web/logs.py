@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+import warnings
 
 
 class JsonLines(logging.Formatter):
@@ -21,10 +22,15 @@ class JsonLines(logging.Formatter):
 
 
 def log_to_stderr(level: str = "info") -> None:
-    """Send the records of the service, and of the server beneath it, to standard error."""
+    """Send the records of the service, of the server beneath it, and warnings to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name in ("isthmus.web", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level.upper())
+    warnings.showwarning = _log_warning
+
+
+def _log_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    logging.getLogger("isthmus.web").warning({"event": "warning", "text": str(message), "category": category.__name__})

@@ -80,6 +80,8 @@ class Metrics:
         )
         for name, explained, value in gauges:
             lines += [*_head(name, explained, "gauge"), f"{name} {value}"]
+        lines += [*_head("process_cpu_seconds_total", "Seconds of the processor.", "counter")]
+        lines += [f"process_cpu_seconds_total {time.process_time():.3f}"]
         return "\n".join(lines) + "\n"
 
 

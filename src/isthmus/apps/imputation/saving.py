@@ -36,6 +36,7 @@ def to_saved(imputer: Any) -> Saved:
     filling = imputer.filling_
     if isinstance(filling, Reconstructing):
         inside = {_INSIDE: autoencoder_to_saved(filling.autoencoder)}
+        config["rounds"] = filling.rounds
         return Saved("imputer", config, {}, {}, {}, metrics, card=_card(imputer), inside=inside)
     coding, network = filling.coding, filling.model.network
     config["network"] = network_state(network)
@@ -60,7 +61,7 @@ def restore(imputer: Any, saved: Saved) -> None:
         imputer.feature_names_in_ = np.array(config["feature_names_in"], object)
     if _INSIDE in saved.inside:
         imputer.autoencoder = rebuild(saved.inside[_INSIDE], _INSIDE)
-        imputer.filling_ = Reconstructing(imputer.autoencoder)
+        imputer.filling_ = Reconstructing(imputer.autoencoder, config["rounds"])
         return
     codec = data.codec_from(saved.preprocess["codec"], {})
     assert isinstance(codec, TableCodec)
