@@ -63,7 +63,7 @@ class Guard:
         self.app, self.limits, self.metrics, self.hosts = app, limits, metrics, hosts
         self._key = None if key is None else hashlib.sha256(key.encode()).digest()
         self.draining = False
-        self.open = frozenset(OPEN)
+        self.open: frozenset[str] = frozenset(OPEN)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

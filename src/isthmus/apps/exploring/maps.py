@@ -54,7 +54,7 @@ class Plane:
 
             with np.errstate(all="ignore"):  # codes that are all the same have no shares
                 found = PCA(2, random_state=0).fit(codes.astype(np.float64))
-            mean, directions, method = found.mean_, found.components_, "pca"
+            mean, directions, method = found.mean_, np.asarray(found.components_), "pca"
             shares = 100 * np.nan_to_num(found.explained_variance_ratio_)
             axes = tuple(f"principal component {i + 1} of the codes ({shares[i]:.0f}%)" for i in range(2))
         points = ((codes - mean) @ directions.T).astype(np.float32)
