@@ -93,6 +93,7 @@ def opened(playwright: Any, url: str) -> tuple[Any, Any, float]:
         executable_path=os.environ.get("ISTHMUS_CHROMIUM") or shutil.which("chromium"), args=GL
     )
     page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(300_000)
     page.goto(url, wait_until="commit")
     page.wait_for_selector("[data-ready]", state="attached")
     return browser, page, page.evaluate(TWO_FRAMES) / 1000
