@@ -188,6 +188,7 @@ def test_a_map_of_hardly_any_rows_says_so(explored: Exploration, rows: int, said
     assert said in few.notes[0]
     assert few.points.shape == (rows, 2)
     assert len(few.to_dict()["low"]) == 5
+    assert few.health["scores"]["model"]["squared_error"] > 0
 
 
 def test_where_new_codes_come_from_is_said(explored: Exploration, digits: np.ndarray) -> None:

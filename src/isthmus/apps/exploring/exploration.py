@@ -259,7 +259,7 @@ class Exploration:
     @cached_property
     def health(self) -> dict[str, Any]:
         """The facts of the report: summary, findings, scores beside PCA, training, settings."""
-        facts = report(self.ae, self.X).to_dict()
+        facts = report(self.ae, self.X if len(self) > 1 else None).to_dict()  # one row is no sample of anything
         return {name: facts[name] for name in ("title", "summary", "scope", "data", "scores", "health", "settings")}
 
     # -- facts ------------------------------------------------------------------------------------------------------
