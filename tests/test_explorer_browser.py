@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
@@ -583,6 +584,64 @@ def test_a_page_with_a_key_asks_for_it(
     page.wait_for_selector("[data-ready]")
     page.context.close()
     server.stop()
+
+
+NOTEBOOK = """<!doctype html><link rel="stylesheet" href="/explorer.css"><div id="cell"></div><script type="module">
+import widget from '/widget.js';
+const heard = [];
+const model = {
+  get: () => 620, on: (_, hear) => heard.push(hear), off: () => undefined,
+  send: async (content, _, buffers) => {
+    const body = buffers.length ? btoa(String.fromCharCode(...new Uint8Array(buffers[0]))) : null;
+    const [answer, bytes] = await window.kernel(content, body);
+    const view = new DataView(Uint8Array.from(atob(bytes), c => c.charCodeAt(0)).buffer);
+    for (const hear of heard) hear(answer, [view]);
+  },
+};
+widget.render({ model, el: document.getElementById('cell') });
+</script>"""
+
+
+def test_the_widget_of_a_notebook_shows_the_same_page_with_the_kernel_behind_it(
+    chromium: Callable[[bool], Any], explorations: dict[str, Exploration]
+) -> None:
+    pytest.importorskip("anywidget", reason="anywidget is not installed (pip install 'isthmus[notebook]')")
+    explored = explorations["pictures"]
+    widget: Any = ist.explore(explored.ae, explored.X, np.arange(len(explored)) % 4)
+    sent: list[Any] = []
+    widget.send = lambda content, buffers: sent.append([content, base64.b64encode(buffers[0]).decode()])
+
+    def kernel(content: dict[str, Any], body: str | None) -> Any:
+        widget._hear(widget, content, [] if body is None else [memoryview(base64.b64decode(body))])
+        return sent.pop()
+
+    page = chromium(True).new_context(viewport={"width": 900, "height": 700}).new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.expose_function("kernel", kernel)
+    served = {"": NOTEBOOK, "widget.js": widget._esm, "explorer.css": widget._css}
+    kinds = {"": "text/html", "widget.js": "text/javascript", "explorer.css": "text/css"}
+    page.route(
+        "http://notebook/**",
+        lambda route: route.fulfill(
+            body=str(served.get(route.request.url.removeprefix("http://notebook/"), "")),
+            content_type=kinds.get(route.request.url.removeprefix("http://notebook/"), "text/plain"),
+        ),
+    )
+    page.goto("http://notebook/")
+    page.wait_for_selector("[data-ready]")
+    page.wait_for_selector(".legend h2", state="attached")
+    page.locator(".map").focus()
+    page.keyboard.press("j")
+    page.wait_for_selector("[data-picked='0']")
+    found = float(page.locator("[data-figure='reconstruction error']").get_attribute("data-value"))
+    assert found == pytest.approx(float(explored.ae.reconstruction_error(explored.X)[0]), rel=1e-6)
+    assert page.locator(".isthmus").bounding_box()["height"] == pytest.approx(620)
+    if SHOTS:
+        page.screenshot(path=str(Path(SHOTS) / "widget.png"))
+    assert errors == []
+    page.context.close()
 
 
 def test_the_policy_of_the_page_lets_nothing_in_from_elsewhere(visit: Go) -> None:

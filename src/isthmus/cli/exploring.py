@@ -78,6 +78,10 @@ def explore(
     app = create_app([Served(_plain(name), loaded).prepared()], settings, [explorer_page(explorer)])
     app.open |= STATIC.keys()
     log_to_stderr("warning")
+    size = found.codes.shape[1]
+    print_text(
+        f"{name}: {len(found):,} {found.noun}{'s' * (len(found) != 1)}, a code of {size} number{'s' * (size != 1)}"
+    )
     run(app, host, free, lambda host, port: _tell(host, port, key is not None, no_browser))
 
 
