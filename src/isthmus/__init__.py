@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from isthmus.apps.augmentation import augmentation_gain as augmentation_gain
     from isthmus.apps.clustering import Clusterer as Clusterer
     from isthmus.apps.clustering import Clustering as Clustering
+    from isthmus.apps.compression.archive import Archive as Archive
+    from isthmus.apps.compression.archive import decompress as decompress
+    from isthmus.apps.compression.compressor import Compressor as Compressor
     from isthmus.apps.denoising.denoiser import Denoiser as Denoiser
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
@@ -172,6 +175,8 @@ _HOMES = {
         "augment",
         "augmentation_gain",
     ),
+    "isthmus.apps.compression.archive": ("Archive", "decompress"),
+    "isthmus.apps.compression.compressor": ("Compressor",),
     "isthmus.apps.displays": (
         "BaselineDisplay",
         "CodeMapDisplay",

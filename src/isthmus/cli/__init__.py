@@ -14,6 +14,7 @@ import typer
 
 from isthmus import __version__
 from isthmus.cli.cleaning import denoise
+from isthmus.cli.compressing import compress, decompress, inspect, verify
 from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
 from isthmus.cli.exploring import explore
@@ -53,6 +54,10 @@ COMMANDS = (
     detect,
     search,
     cluster,
+    compress,
+    decompress,
+    verify,
+    inspect,
     features,
     latent_dims,
     explore,

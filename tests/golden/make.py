@@ -1,0 +1,46 @@
+"""Write the golden files; only for a new version of the format: the files of old ones stay, and must stay readable."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from isthmus.apps.compression.compressor import Compressor
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Write every file and what it decodes to."""
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.normal(size=(60, 6)), 0).astype("f4")
+    walk[3, 3], walk[4, 4], walk[5, 5] = np.nan, -np.inf, -0.0
+    table = pa.table(
+        {"n": rng.integers(0, 99, 40), "p": np.round(rng.gamma(2, 9, 40), 2), "s": rng.choice(["a", "ü"], 40)}
+    )
+    cases = {
+        "v1-lossless": (walk, {}),
+        "v1-abs": (walk, {"abs": 0.01}),
+        "v1-pointwise": (walk.astype("f8") * 1e-200, {"pointwise_rel": 0.01}),
+        "v1-pixels": (rng.integers(90, 110, (20, 8, 8), np.uint8), {}),
+        "v1-whole": (np.cumsum(rng.integers(-9, 9, 500)), {"abs": 2}),
+        "v1-table": (table, {}),
+    }
+    for name, (data, settings) in cases.items():
+        for engine in ("classical", "residuals"):
+            compressor = Compressor(engines="classical", chunk_values=300, **settings).fit(data)
+            compressor.engines_ = {engine: compressor.engines_[engine]}
+            compressor.compress(data, HERE / f"{name}-{engine}.isth")
+    sys.path.insert(0, str(HERE.parent))
+    from compression_data import digest
+
+    found = {file.name: digest(file) for file in sorted(HERE.glob("*.isth"))}
+    (HERE / "digests.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
