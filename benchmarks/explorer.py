@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/explorer.py [--rows 100000 1000000] [--times 5] [--decodes 60]
 
-``ready``: seconds from the navigation to the second frame after the points are drawn, browser and page started anew.
+``ready``: seconds from the navigation to the second frame after the points are drawn, browser and page started anew; beside it
+the seconds of the processor that browser and server take for it, which say what a machine without other work needs at most.
 ``frame``: milliseconds that a frame takes while the map is dragged. ``decode``: milliseconds from a move of a slider until the
 answer is here, and until the map shows it, which waits for the next frame too. The rows are 8 numbers of 10 groups; the decodes
 are those of a dense and of a convolutional autoencoder of Fashion-MNIST. Medians, with the least and the most.
@@ -11,13 +12,13 @@ are those of a dense and of a convolutional autoencoder of Fashion-MNIST. Median
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def said(values: list[float], unit: str) -> str:
     return f"{middle} {unit} ({least} to {most})"
 
 
-@contextmanager
+@contextlib.contextmanager
 def served(model: Any, X: np.ndarray, folder: Path) -> Iterator[str]:
     """Serve a page in a process of its own; its address."""
     model.save(str(folder / "model"))
@@ -87,16 +88,31 @@ def served(model: Any, X: np.ndarray, folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def opened(playwright: Any, url: str) -> tuple[Any, Any, float]:
-    """Open the page in a browser of its own; browser, page, seconds until it can be used."""
+def busy() -> float:
+    """Return the seconds of the processor that this process and all below it have taken."""
+    own, taken, parents = {os.getpid()}, {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)], taken[int(entry.name)] = int(words[1]), sum(map(int, words[11:13]))
+    while more := {child for child, parent in parents.items() if parent in own} - own:
+        own |= more
+    return sum(taken.get(each, 0) for each in own) / os.sysconf("SC_CLK_TCK")
+
+
+def opened(playwright: Any, url: str) -> tuple[Any, Any, float, float]:
+    """Open the page in a browser of its own; browser, page, seconds until it can be used, those of the processor."""
     browser = playwright.chromium.launch(
         executable_path=os.environ.get("ISTHMUS_CHROMIUM") or shutil.which("chromium"), args=GL
     )
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.set_default_timeout(300_000)
+    before = busy()
     page.goto(url, wait_until="commit")
     page.wait_for_selector("[data-ready]", state="attached")
-    return browser, page, page.evaluate(TWO_FRAMES) / 1000
+    seconds = page.evaluate(TWO_FRAMES) / 1000
+    return browser, page, seconds, busy() - before
 
 
 def groups(rows: int) -> np.ndarray:
@@ -118,21 +134,23 @@ def main() -> None:
             X = groups(rows)
             model = ist.Autoencoder(latent_dim=3, max_epochs=2, **quick).fit(X[:20_000])
             with tempfile.TemporaryDirectory() as folder, served(model, X, Path(folder)) as url:
-                ready, frames = [], []
+                ready, worked, frames = [], [], []
                 for _ in range(asked.times):
-                    browser, page, seconds = opened(playwright, url)
+                    browser, page, seconds, processor = opened(playwright, url)
                     page.wait_for_selector(".legend h2")
                     ready.append(seconds)
+                    worked.append(processor)
                     frames += page.evaluate(FRAMES)
                     browser.close()
-                print(f"{rows:>9,} points  ready {said(ready, 's')}  frame {said(frames, 'ms')}", flush=True)
+                at_work = f"processor {said(worked, 's')}"
+                print(f"{rows:>9,} points  ready {said(ready, 's')}  {at_work}  frame {said(frames, 'ms')}", flush=True)
         if not asked.decodes:
             return
         images = datasets.fashion_images("train")[:2000]
         for name, variant in (("dense", ist.Autoencoder), ("convolutional", ist.convolutional)):
             model = variant(latent_dim=16, max_epochs=1, **quick).fit(images)
             with tempfile.TemporaryDirectory() as folder, served(model, images, Path(folder)) as url:
-                browser, page, _ = opened(playwright, url)
+                browser, page, *_ = opened(playwright, url)
                 page.wait_for_selector(".legend h2")
                 answered, shown = page.evaluate(DECODES, asked.decodes)
                 print(f"{name:>16}  decode {said(answered, 'ms')}  on the map {said(shown, 'ms')}", flush=True)

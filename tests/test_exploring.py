@@ -126,7 +126,7 @@ def test_a_row_is_shown_with_the_code_error_and_reconstruction_of_the_estimator(
     ae, X = explored.ae, explored.X
     shown = explored.row(17)
     assert np.array_equal(shown.code, ae.transform(X)[17])
-    assert shown.error == ae.reconstruction_error(X)[17]
+    assert shown.error == pytest.approx(ae.reconstruction_error(X)[17], rel=1e-5)
     assert shown.original is not None
     assert np.array_equal(shown.original.curve, X[[17]])
     np.testing.assert_allclose(shown.rebuilt.curve, ae.reconstruct(X[[17]]), atol=1e-5)
@@ -216,7 +216,7 @@ def test_every_figure_of_an_answer_is_that_of_a_call(explored: Exploration) -> N
     points = np.frombuffer(explorer.answer("points").content, "<f4").reshape(2, -1).T
     assert np.array_equal(points, explored.points)
     row = asked(explorer, "rows/17")
-    assert row["error"] == explored.row(17).error
+    assert row["error"] == explored.row(17).error == pytest.approx(explored.ae.reconstruction_error(explored.X)[17])
     assert np.array_equal(np.array(row["code"], np.float32), explored.codes[17])
     values = explorer.answer("values", b'{"name": "reconstruction error"}').content
     assert np.array_equal(np.frombuffer(values, "<f8"), explored.ae.reconstruction_error(explored.X).astype(float))
@@ -292,6 +292,27 @@ def test_an_uploaded_row_is_looked_up(explored: Exploration) -> None:
     assert found["rows"][0] == 11
     with pytest.raises(Refused, match="must end in what it is"):
         explorer.answer("search", b"", {"name": "../../etc/passwd"})
+
+
+def test_an_uploaded_picture_must_have_pixels_like_those_learned_from(digits: np.ndarray) -> None:
+    import io
+
+    from PIL import Image
+
+    from isthmus.data.files import read
+
+    def found(X: np.ndarray) -> Any:
+        explorer = Explorer(Exploration(ist.Autoencoder(latent_dim=2, **QUICK).fit(X), X), "x", read)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels[7]).save(buffer, "PNG")
+        return json.loads(explorer.answer("search", buffer.getvalue(), {"name": "Seven.PNG"}).content)
+
+    pixels = (digits[:50] * 15).astype(np.uint8).reshape(-1, 8, 8)
+    near = found(pixels)
+    assert near["rows"][0] == 7
+    assert near["distances"][0] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(Refused, match="whole numbers from 0 to 255"):
+        found(pixels / np.float32(255))
 
 
 def test_the_widget_answers_as_the_page_does(explored: Exploration) -> None:

@@ -74,6 +74,7 @@ def explore(
     found = Exploration(loaded, X, y, table=table, method=layout)
     name = model.resolve().name
     explorer = Explorer(found, name, lambda path: read_like(path, loaded)[0])
+    explorer.answer("rows/0")  # what the first answer alone has to wait for
     settings = Settings(key, LOOPBACK if host in LOCAL and key is None else None, Limits(seconds=SECONDS))
     app = create_app([Served(_plain(name), loaded).prepared()], settings, [explorer_page(explorer)])
     app.open |= STATIC.keys()

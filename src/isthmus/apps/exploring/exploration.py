@@ -163,12 +163,13 @@ class Exploration:
         code, point = self.codes[row], self.points[row]
         if self.X is None:
             return Shown(row, f"{self.noun} {row}", code, point, self.decode(code[None])[0])
-        error, some = float(self.errors[row]), self._taken([row])
+        some = self._taken([row])
         rows, told = self.ae.codec_.encode(some), self.ae._condition(some, None, 1)
         evidence = Evidence(rows, np.array([row]), code[None], np.zeros(1), np.arange(1), "new", 1, "", told)
         with few_at_once(self._few):
             cells = pairs(self.ae, evidence, np.arange(1))[0].cells
             rebuilt = previews(self.ae, self.ae.reconstruct(some))[0]
+            error = float(self.ae.reconstruction_error(some)[0])  # of all rows it would take long, and be wanted soon
         name = image_label(self.X, row) or f"{self.noun} {row}"
         return Shown(row, name, code, point, rebuilt, previews(self.ae, some)[0], error, cells, self._known(row))
 
