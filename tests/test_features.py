@@ -289,7 +289,7 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(digits, fitted, call, 
 
 def test_series_of_different_lengths_are_rows_with_gaps_behind_their_ends() -> None:
     rng = np.random.default_rng(0)
-    lengths, phase = rng.integers(12, 30, 300), rng.uniform(0, 2 * np.pi, 300)
+    lengths, phase = rng.integers(12, 31, 300), rng.uniform(0, 2 * np.pi, 300)
     whole = np.sin(0.4 * np.arange(30) + phase[:, None])  # two numbers say it all: sine and cosine of the phase
     rows = np.where(np.arange(30) < lengths[:, None], whole, np.nan)
     ae = ist.Autoencoder(latent_dim=2, random_state=0, verbose=False, max_epochs=40).fit(rows[:200])

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from isthmus import __version__
+from isthmus.cli.cleaning import denoise
 from isthmus.cli.compressing import compress, decompress, inspect, verify
 from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
@@ -20,8 +21,10 @@ from isthmus.cli.filling import impute
 from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
 from isthmus.cli.generating import interpolate, sample
+from isthmus.cli.serving import export, serve
 from isthmus.cli.showing import info, report, variants
 from isthmus.cli.studying import draw_map, features, latent_dims
+from isthmus.cli.synthesizing import augment, synthesize
 from isthmus.cli.using import decode, encode, reconstruct
 from isthmus.errors import DataWarning
 
@@ -43,7 +46,10 @@ COMMANDS = (
     reconstruct,
     sample,
     interpolate,
+    synthesize,
+    augment,
     impute,
+    denoise,
     detect,
     search,
     cluster,
@@ -53,6 +59,8 @@ COMMANDS = (
     inspect,
     features,
     latent_dims,
+    serve,
+    export,
     report,
     info,
     variants,

@@ -47,9 +47,14 @@ class Reading(NamedTuple):
 def autoencoder_of(model: Path) -> Autoencoder:
     """Load an autoencoder; a folder that holds another use of one is refused."""
     from isthmus import load
+
+    return as_autoencoder(load(model), model)
+
+
+def as_autoencoder(loaded: Any, model: Path) -> Autoencoder:
+    """Return what the folder held, if it is an autoencoder."""
     from isthmus.estimator import Autoencoder
 
-    loaded = load(model)
     if not isinstance(loaded, Autoencoder):
         raise SettingError(
             f"{str(model)!r} is a saved {type(loaded).__name__}; give an autoencoder, as `isthmus fit` writes."

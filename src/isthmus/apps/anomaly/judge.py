@@ -60,9 +60,8 @@ class Judge:
         """Return the judge that the other heads make; itself where it has none of this name."""
         if name not in self.heads:
             return self
-        heads, tails, typical = (
-            {k: v for k, v in d.items() if k != name} for d in (self.heads, self.tails, self.typical)
-        )
+        heads = {each: head for each, head in self.heads.items() if each != name}
+        tails, typical = {each: self.tails[each] for each in heads}, {each: self.typical[each] for each in heads}
         return Judge(heads, tails, typical, self.columns, self.one_suffices)
 
     def combine(self, found: dict[str, np.ndarray]) -> np.ndarray:

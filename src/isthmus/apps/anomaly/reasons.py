@@ -193,7 +193,7 @@ def _try(judge: Judge, rows: Rows, tried: int) -> Trial:
     relief, is_gap = np.full(chosen.shape, -np.inf), np.zeros(chosen.shape, bool)
     expected = x.copy()
     sources, numeric = _sources(judge, x, observed), columns.is_numeric
-    for column in np.flatnonzero(chosen.any(0)):
+    for column in np.flatnonzero(chosen.any(0)).tolist():
         who, own = np.flatnonzero(chosen[:, column]), np.flatnonzero(columns.owner == column)
         draws = sources(own, who)
         changed, known = np.repeat(x[None, who], len(draws.x), 0), np.repeat(observed[None, who], len(draws.x), 0)

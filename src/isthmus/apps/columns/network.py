@@ -60,10 +60,10 @@ class Members(nn.Module):
         self.register_buffer("loadings", torch.zeros(members, wide, rank))
         self.register_buffer("noise", torch.ones(members, wide))
         inputs, outputs = self.numbers * HATS + wide + count + rank, self.numbers + int(offsets[-1])
-        self.enter = _Linear(members, inputs, width, rng)
-        self.blocks = nn.ModuleList(_Block(members, width, rng) for _ in range(blocks))
-        self.leave = _Linear(members, width, outputs, None)
-        self.shortcut = _Linear(members, inputs, outputs, None)
+        self.enter = Dense(members, inputs, width, rng)
+        self.blocks = nn.ModuleList(Block(members, width, rng) for _ in range(blocks))
+        self.leave = Dense(members, width, outputs, None)
+        self.shortcut = Dense(members, inputs, outputs, None)
         self._start_linear(coding)
 
     @torch.no_grad()
@@ -106,7 +106,7 @@ class Members(nn.Module):
         return Answer(out[..., :n], out[..., n:])
 
 
-class _Linear(nn.Module):
+class Dense(nn.Module):
     """A dense layer for each member; zero where there is no generator."""
 
     def __init__(self, members: int, inputs: int, outputs: int, rng: torch.Generator | None) -> None:
@@ -120,12 +120,12 @@ class _Linear(nn.Module):
         return torch.baddbmm(self.bias[..., only], x, self.weight[..., only])
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """h + B silu(A norm(h)), with dropout between."""
 
     def __init__(self, members: int, width: int, rng: torch.Generator) -> None:
         super().__init__()
-        self.widen, self.narrow = _Linear(members, width, 2 * width, rng), _Linear(members, 2 * width, width, rng)
+        self.widen, self.narrow = Dense(members, width, 2 * width, rng), Dense(members, 2 * width, width, rng)
 
     def forward(self, h: Tensor, keep: float, rng: torch.Generator | None) -> Tensor:
         u = F.silu(self.widen(F.layer_norm(h, h.shape[-1:])))

@@ -16,6 +16,8 @@ from isthmus.errors import DataError
 LEARNED: dict[str, str] = {
     "context": "isthmus.apps.compression.engines.context:Context",
     "latent": "isthmus.apps.compression.engines.latent:Latent",
+    "columns": "isthmus.apps.compression.engines.columns:Columns",
+    "lattice": "isthmus.apps.compression.engines.lattice:Lattice",
 }
 """Engines that learn a model, by the name that files call them: "module:class", imported when one is needed."""
 
