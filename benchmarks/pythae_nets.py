@@ -54,10 +54,8 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=self.body(z))
 
 
-def fitted(kind: str, seed: int, latent: int, rows: int, samples: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return samples, reconstructions of the test images, and the CPU seconds of training and sampler."""
-    train, test = (datasets.fashion_images(part)[:, None].astype(np.float32) / 255 for part in ("train", "t10k"))
-    started = time.process_time()
+def trained(kind: str, seed: int, latent: int, images: np.ndarray) -> AE | VAE:
+    """Train the autoencoder ("ae") or the variational one ("vae") on images (n, 1, 28, 28), five epochs of pythae's loop."""
     torch.manual_seed(seed)
     model, config = (AE, AEConfig) if kind == "ae" else (VAE, VAEConfig)
     network = model(config(input_dim=(1, 28, 28), latent_dim=latent), Encoder(latent, kind == "vae"), Decoder(latent))
@@ -70,9 +68,29 @@ def fitted(kind: str, seed: int, latent: int, rows: int, samples: int) -> tuple[
             seed=seed,
             no_cuda=True,
         )
-        dataset = BaseDataset(torch.from_numpy(train[:rows]), torch.ones(rows))
+        dataset = BaseDataset(torch.from_numpy(images), torch.ones(len(images)))
         BaseTrainer(network, train_dataset=dataset, training_config=loop).train()
-    network.eval()
+    return network.eval()
+
+
+def codes(seed: int, latent: int, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the autoencoder's codes of both, images (n, 28, 28) of bytes, and the CPU seconds of its training."""
+    train, test = (images[:, None].astype(np.float32) / 255 for images in (train, test))
+    started = time.process_time()
+    network = trained("ae", seed, latent, train)
+    seconds = time.process_time() - started
+    with torch.no_grad():
+        found = [
+            torch.cat([network.encoder(x).embedding for x in torch.from_numpy(i).split(1000)]) for i in (train, test)
+        ]
+    return found[0].numpy(), found[1].numpy(), seconds
+
+
+def fitted(kind: str, seed: int, latent: int, rows: int, samples: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return samples, reconstructions of the test images, and the CPU seconds of training and sampler."""
+    train, test = (datasets.fashion_images(part)[:, None].astype(np.float32) / 255 for part in ("train", "t10k"))
+    started = time.process_time()
+    network = trained(kind, seed, latent, train[:rows])
     if kind == "ae":
         sampler = GaussianMixtureSampler(network, GaussianMixtureSamplerConfig(n_components=10))
         sampler.fit(torch.from_numpy(train[:rows]))

@@ -13,7 +13,6 @@ from isthmus.apps.compression.coder import Decoder, Encoder
 from isthmus.apps.compression.engines.engine import LEARNED, UnsuitedError, nearest
 from isthmus.errors import DataError
 
-
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -52,7 +52,7 @@ LAYERS = [
         "isthmus.precision",
     ),
     ("isthmus.apps", "isthmus.loading"),
-    ("isthmus.cli", "isthmus.__main__"),
+    ("isthmus.cli", "isthmus.web", "isthmus.__main__"),
 ]
 
 

@@ -9,7 +9,21 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "numpy", "sklearn", "scipy", "pandas", "polars", "pyarrow", "matplotlib", "narwhals", "jinja2", "PIL")
+HEAVY = (
+    "torch",
+    "numpy",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "matplotlib",
+    "narwhals",
+    "jinja2",
+    "PIL",
+    "fastapi",
+    "uvicorn",
+)
 
 
 def python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

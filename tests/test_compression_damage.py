@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compression_data import GOLDEN, digest
 
+from compression_data import GOLDEN, digest
 from isthmus.apps.compression import container
 from isthmus.apps.compression.archive import Archive, decompress
 from isthmus.apps.compression.compressor import Compressor
 from isthmus.errors import DataError
+
 
 @pytest.fixture(scope="module")
 def whole() -> tuple[np.ndarray, bytes]:
@@ -107,11 +108,11 @@ def test_text_mode_a_later_version_and_strangers_are_told_apart(whole: tuple[np.
     _, data = whole
     with pytest.raises(DataError, match="text mode"):
         Archive(data.replace(b"\r\n", b"\n"))
-    with pytest.raises(DataError, match="no .isth file"):
+    with pytest.raises(DataError, match=r"no \.isth file"):
         Archive(b"PK\x03\x04 something else")
     with pytest.raises(DataError, match="update isthmus"):
         Archive(data[:8] + b"\x02\x00" + data[10:])
-    with pytest.raises(DataError, match="no .isth file"):
+    with pytest.raises(DataError, match=r"no \.isth file"):
         Archive(b"")
 
 
@@ -130,8 +131,14 @@ def test_checksums_alone_do_not_make_a_file_believed(whole: tuple[np.ndarray, by
         with pytest.raises(DataError):
             decompress(begin + container.pack_index([], len(begin), identity))
     begin, identity = container.start(header)
-    for rows, values, payload in ((1 << 22, 5 << 22, b""), (50, 250, b"\xff" * 90), *((50, 250, rng.bytes(80)) for _ in range(300))):
-        chunk = container.Chunk(rng.choice(["classical", "residuals", "", "x"]), payload, (b"", b"", b"", b""), bytes(8))
+    for rows, values, payload in (
+        (1 << 22, 5 << 22, b""),
+        (50, 250, b"\xff" * 90),
+        *((50, 250, rng.bytes(80)) for _ in range(300)),
+    ):
+        chunk = container.Chunk(
+            rng.choice(["classical", "residuals", "", "x"]), payload, (b"", b"", b"", b""), bytes(8)
+        )
         packed = container.pack_chunk(chunk, min(values, 10**6))
         record = container.record(b"CHNK", 0, packed, identity, 0, rows)
         index = container.pack_index([container.Place(len(begin), 0, rows)], len(begin) + len(record), identity)
@@ -209,7 +216,12 @@ def test_files_of_earlier_versions_decode_to_the_bit_here_and_in_other_processes
         "print(json.dumps({file.name: digest(file) for file in sorted(GOLDEN.glob('*.isth'))}))"
     )
     for threads in ("1", "4"):
-        environment = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "PATH": "", "PYTHONPATH": ":".join(sys.path)}
+        environment = {
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "PATH": "",
+            "PYTHONPATH": ":".join(sys.path),
+        }
         folder = str(Path(__file__).parent)
         done = subprocess.run(
             [sys.executable, "-c", script, folder], capture_output=True, text=True, check=True, env=environment

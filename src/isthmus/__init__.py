@@ -14,11 +14,15 @@ from isthmus.catalogue import VARIANTS
 if TYPE_CHECKING:
     from isthmus.apps.anomaly.detector import AnomalyDetector as AnomalyDetector
     from isthmus.apps.anomaly.tiles import TiledDetector as TiledDetector
+    from isthmus.apps.augmentation import Augmented as Augmented
+    from isthmus.apps.augmentation import augment as augment
+    from isthmus.apps.augmentation import augmentation_gain as augmentation_gain
     from isthmus.apps.clustering import Clusterer as Clusterer
     from isthmus.apps.clustering import Clustering as Clustering
     from isthmus.apps.compression.archive import Archive as Archive
     from isthmus.apps.compression.archive import decompress as decompress
     from isthmus.apps.compression.compressor import Compressor as Compressor
+    from isthmus.apps.denoising.denoiser import Denoiser as Denoiser
     from isthmus.apps.displays import BaselineDisplay as BaselineDisplay
     from isthmus.apps.displays import CodeMapDisplay as CodeMapDisplay
     from isthmus.apps.displays import LearningCurveDisplay as LearningCurveDisplay
@@ -26,6 +30,15 @@ if TYPE_CHECKING:
     from isthmus.apps.displays import OperatingCurveDisplay as OperatingCurveDisplay
     from isthmus.apps.displays import ReconstructionDisplay as ReconstructionDisplay
     from isthmus.apps.displays import ScoreHistogramDisplay as ScoreHistogramDisplay
+    from isthmus.apps.exporting import OnnxModel as OnnxModel
+    from isthmus.apps.exporting import export_onnx as export_onnx
+    from isthmus.apps.features import CodeMap as CodeMap
+    from isthmus.apps.features import CodeQuality as CodeQuality
+    from isthmus.apps.features import LatentDimCurve as LatentDimCurve
+    from isthmus.apps.features import LatentDimDisplay as LatentDimDisplay
+    from isthmus.apps.features import code_map as code_map
+    from isthmus.apps.features import code_quality as code_quality
+    from isthmus.apps.features import latent_dim_curve as latent_dim_curve
     from isthmus.apps.generation.alike import sample_like as sample_like
     from isthmus.apps.generation.quality import sample_quality as sample_quality
     from isthmus.apps.generation.strips import WalkDisplay as WalkDisplay
@@ -37,6 +50,8 @@ if TYPE_CHECKING:
     from isthmus.apps.report import report as report
     from isthmus.apps.retrieval import Index as Index
     from isthmus.apps.retrieval import Neighbours as Neighbours
+    from isthmus.apps.synthesis import Synthesizer as Synthesizer
+    from isthmus.apps.synthesis import synthetic_quality as synthetic_quality
     from isthmus.callbacks import Checkpoint as Checkpoint
     from isthmus.data import Images as Images
     from isthmus.data import Series as Series
@@ -143,6 +158,7 @@ if TYPE_CHECKING:
     from isthmus.variants.sparsity import sparse as sparse
     from isthmus.variants.sparsity import sparse_kl as sparse_kl
     from isthmus.variants.sparsity import top_k as top_k
+    from isthmus.web.widget import explore as explore
 
 __version__ = "0.1.0"
 
@@ -154,6 +170,11 @@ _HOMES = {
         "Clustering",
     ),
     "isthmus.apps.anomaly.tiles": ("TiledDetector",),
+    "isthmus.apps.augmentation": (
+        "Augmented",
+        "augment",
+        "augmentation_gain",
+    ),
     "isthmus.apps.compression.archive": ("Archive", "decompress"),
     "isthmus.apps.compression.compressor": ("Compressor",),
     "isthmus.apps.displays": (
@@ -164,6 +185,20 @@ _HOMES = {
         "OperatingCurveDisplay",
         "ReconstructionDisplay",
         "ScoreHistogramDisplay",
+    ),
+    "isthmus.apps.features": (
+        "CodeMap",
+        "CodeQuality",
+        "LatentDimCurve",
+        "LatentDimDisplay",
+        "code_map",
+        "code_quality",
+        "latent_dim_curve",
+    ),
+    "isthmus.apps.denoising.denoiser": ("Denoiser",),
+    "isthmus.apps.exporting": (
+        "OnnxModel",
+        "export_onnx",
     ),
     "isthmus.apps.imputation": ("Imputer",),
     "isthmus.apps.generation.alike": ("sample_like",),
@@ -176,6 +211,10 @@ _HOMES = {
     "isthmus.apps.retrieval": (
         "Index",
         "Neighbours",
+    ),
+    "isthmus.apps.synthesis": (
+        "Synthesizer",
+        "synthetic_quality",
     ),
     "isthmus.callbacks": ("Checkpoint",),
     "isthmus.data": (
@@ -262,6 +301,7 @@ _HOMES = {
     ),
     "isthmus.parts.schedule": ("Ramp",),
     "isthmus.variants": ("variant", *(entry.name for entry in VARIANTS)),
+    "isthmus.web.widget": ("explore",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

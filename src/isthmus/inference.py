@@ -7,8 +7,9 @@ Matrix products round differently for different shapes; with one shape for every
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 
 import numpy as np
 import torch
@@ -25,9 +26,41 @@ MOST_DENSE = 8192
 """The most rows of a chunk for dense layers: a call costs tens of microseconds, which narrow layers must outweigh
 (``python benchmarks/inference.py``)."""
 
+FEW = 16
+"""The rows of a chunk for requests that come one by one: dense layers take little longer for them than for one."""
+FEW_WORK = 2e7
+"""Floating-point operations of such a chunk, above which it holds fewer rows: there computing costs more than calling."""
+
+_few: ContextVar[int | None] = ContextVar("few", default=None)
+
+
+@contextmanager
+def few_at_once(rows: int = FEW) -> Iterator[None]:
+    """Compute in chunks of ``rows`` rows while the block runs: a single row is not padded to thousands.
+
+    A row's result is as independent of its neighbours as in large chunks, and differs from that of those by rounding.
+    """
+    token = _few.set(rows)
+    try:
+        yield
+    finally:
+        _few.reset(token)
+
+
+def rows_for_few(function: Callable[[], object]) -> int:
+    """Return how many rows such a chunk holds, for a ``function`` that computes one row: a power of two, at most 16."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, few_at_once(1):
+        function()
+    most = max(1, int(FEW_WORK // max(1, counter.get_total_flops())))
+    return min(FEW, 2 ** (most.bit_length() - 1))
+
 
 def rows_at_once(model: nn.Module, size: int) -> int:
     """Return how many rows a chunk holds, for samples of ``size`` numbers: by the widest layer where all are dense."""
+    if (few := _few.get()) is not None:
+        return few
     modules = list(model.modules())
     if not any(isinstance(module, Layers) for module in modules):
         return chunk_rows(size)
@@ -69,7 +102,11 @@ def map_rows(
 
 
 def packs(parameter: Tensor) -> bool:
-    """Say whether oneDNN multiplies: with packed weights it wins at every chunk, wherever the BLAS of torch is slow."""
+    """Say whether oneDNN multiplies: with packed weights it wins wherever the BLAS of torch is slow, but for few rows, which
+    do not pay for the packing.
+    """
+    if _few.get() is not None:
+        return False
     return parameter.device.type == "cpu" and parameter.dtype == torch.float32 and blas_is_narrow()
 
 

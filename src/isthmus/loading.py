@@ -12,10 +12,12 @@ from isthmus import persistence
 _REBUILT_BY = {
     "autoencoder": "isthmus.estimator",
     "clusterer": "isthmus.apps.clustering",
-    "compressor": "isthmus.apps.compression.saving",
+    "denoiser": "isthmus.apps.denoising.denoiser",
+    "compressor": "isthmus.apps.compression.compressor",
     "detector": "isthmus.apps.anomaly.detector",
     "index": "isthmus.apps.retrieval",
     "imputer": "isthmus.apps.imputation.imputer",
+    "synthesizer": "isthmus.apps.synthesis.synthesizer",
     "tiles": "isthmus.apps.anomaly.tiles",
 }
 """Kind of model -> the module that registers how it is rebuilt. A folder names a kind, never a module."""

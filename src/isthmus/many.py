@@ -58,7 +58,7 @@ class Task(NamedTuple):
         if member.rows is None:
             return mine
         if self.codec == "own":
-            X, y, weight = (None if values is None else _taken(values, member.rows) for values in mine)
+            X, y, weight = (None if values is None else rows_of(values, member.rows) for values in mine)
             return X, y, weight
         weight = np.zeros(_count(self.X, self.codec))
         weight[member.rows] = 1 if self.sample_weight is None else np.asarray(self.sample_weight)[member.rows]
@@ -149,7 +149,7 @@ def _positions(number: int, chosen: Any, count: int) -> np.ndarray:
     return positions
 
 
-def _taken(values: Any, positions: np.ndarray) -> Any:
+def rows_of(values: Any, positions: np.ndarray) -> Any:
     """Return some rows of arrays, frames, tensors or pictures."""
     if isinstance(values, Images):
         return replace(values, pixels=values.pixels[positions])

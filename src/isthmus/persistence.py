@@ -20,7 +20,7 @@ from isthmus.errors import ModelFileError
 
 FORMAT = 1
 """The format this version writes; it reads this one and all before it."""
-_STALE = {"report.html", "report.json"}
+_STALE = {"report.html", "report.json", "model.onnx"}
 """Files beside a model that describe it and are wrong once it is replaced."""
 
 

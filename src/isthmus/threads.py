@@ -31,3 +31,8 @@ def threads_for(model: nn.Module, rows: int, passes: int) -> Iterator[None]:
 
 def _convolves(model: nn.Module) -> bool:
     return any(isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for module in model.modules())
+
+
+def keep_to(threads: int) -> None:
+    """Let the thread that calls this compute with so many from now on."""
+    torch.set_num_threads(threads)

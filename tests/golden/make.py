@@ -19,7 +19,9 @@ def main() -> None:
     rng = np.random.default_rng(0)
     walk = np.cumsum(rng.normal(size=(60, 6)), 0).astype("f4")
     walk[3, 3], walk[4, 4], walk[5, 5] = np.nan, -np.inf, -0.0
-    table = pa.table({"n": rng.integers(0, 99, 40), "p": np.round(rng.gamma(2, 9, 40), 2), "s": rng.choice(["a", "ü"], 40)})
+    table = pa.table(
+        {"n": rng.integers(0, 99, 40), "p": np.round(rng.gamma(2, 9, 40), 2), "s": rng.choice(["a", "ü"], 40)}
+    )
     cases = {
         "v1-lossless": (walk, {}),
         "v1-abs": (walk, {"abs": 0.01}),

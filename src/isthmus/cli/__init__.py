@@ -13,14 +13,19 @@ from typing import Annotated
 import typer
 
 from isthmus import __version__
+from isthmus.cli.cleaning import denoise
 from isthmus.cli.compressing import compress, decompress, inspect, verify
 from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
+from isthmus.cli.exploring import explore
 from isthmus.cli.filling import impute
 from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
 from isthmus.cli.generating import interpolate, sample
+from isthmus.cli.serving import export, serve
 from isthmus.cli.showing import info, report, variants
+from isthmus.cli.studying import draw_map, features, latent_dims
+from isthmus.cli.synthesizing import augment, synthesize
 from isthmus.cli.using import decode, encode, reconstruct
 from isthmus.errors import DataWarning
 
@@ -42,7 +47,10 @@ COMMANDS = (
     reconstruct,
     sample,
     interpolate,
+    synthesize,
+    augment,
     impute,
+    denoise,
     detect,
     search,
     cluster,
@@ -50,12 +58,18 @@ COMMANDS = (
     decompress,
     verify,
     inspect,
+    features,
+    latent_dims,
+    explore,
+    serve,
+    export,
     report,
     info,
     variants,
 )
 for command in COMMANDS:
     app.command()(command)
+app.command("map")(draw_map)
 
 
 def _print_version(wanted: bool) -> None:

@@ -77,7 +77,7 @@ def _imputer(model: Path | None, X: Any, random_state: int | None) -> Any:
     if isinstance(loaded, Imputer):
         return loaded
     if not isinstance(loaded, Autoencoder):
-        raise SettingError(f"{str(model)!r} holds a {type(loaded).__name__}; give an imputer or an autoencoder.")
+        raise SettingError(f"{str(model)!r} is a saved {type(loaded).__name__}; give an imputer or an autoencoder.")
     return Imputer(autoencoder=loaded).fit(X)
 
 

@@ -10,7 +10,7 @@ import typer
 from isthmus.cli.options import Data, Json, Out, RandomState
 from isthmus.cli.options import Model as GivenModel
 from isthmus.cli.printing import blank, print_facts, print_json, print_text
-from isthmus.cli.reading import Reading, read_like, read_training
+from isthmus.cli.reading import Reading, autoencoder_of, read_like, read_training
 from isthmus.errors import DataError, ModelFileError
 
 if TYPE_CHECKING:
@@ -43,14 +43,13 @@ def search(
     json: Json = False,
 ) -> None:
     """Find the rows of DATA that are most like others."""
-    from isthmus import load
     from isthmus.data import files
 
     for given in (data, Path(query)):
         if given is not None and given.exists() and out.exists() and out.samefile(given):
             raise DataError(f"{str(out)!r} is the input; give -o another name.")
     files.check_writable(out, "table")
-    ae = load(model)
+    ae = autoencoder_of(model)
     found = _index(ae, data, index, {"metric": metric, "store": store, "backend": backend})
     if _is_rows(query):
         near = found.query(rows=[int(row) for row in query.split(",")], k=k, where=where)
@@ -86,7 +85,6 @@ def cluster(
     json: Json = False,
 ) -> None:
     """Write the group of every row of DATA, and say what the groups are made of."""
-    from isthmus import load
     from isthmus.apps.clustering import Clusterer
     from isthmus.data import files
 
@@ -100,7 +98,7 @@ def cluster(
         clusterer = Clusterer(n_clusters, method, None, refine, random_state).fit(X)
         clusterer.autoencoder_.reading_ = reading.to_json()
     else:
-        ae = load(model)
+        ae = autoencoder_of(model)
         X, table = read_like(data, ae)
         clusterer = Clusterer(n_clusters, method, ae, refine, random_state).fit(X)
     found = clusterer.clustering_

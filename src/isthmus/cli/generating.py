@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isthmus.cli.options import Data, Json, Model, Out, RandomState
-from isthmus.cli.reading import read_like
+from isthmus.cli.reading import as_autoencoder, autoencoder_of, read_like
+from isthmus.cli.synthesizing import Balance, Where, draw_rows
 from isthmus.cli.using import check_place, spare_the_input, tell
 from isthmus.errors import DataError, SettingError
 
@@ -32,14 +33,30 @@ def sample(
     like: Annotated[
         Path | None, typer.Option(metavar="DATA", help="Draw from where these rows lie, and nowhere else.")
     ] = None,
+    where: Where = None,
+    balance: Balance = None,
     random_state: RandomState = None,
     json: Json = False,
 ) -> None:
-    """Write new rows, in the columns and units of your data."""
-    from isthmus import load, sample_like
+    """Write new rows, in the columns and units of your data.
+
+    Of a synthesizer (`isthmus synthesize --save`), --where and --balance say which rows.
+    """
+    from isthmus import Synthesizer, load, sample_like
     from isthmus.data import files
 
-    ae = load(model)
+    loaded = load(model)
+    if isinstance(loaded, Synthesizer):
+        if sampler is not None or condition or like is not None:
+            raise SettingError("a synthesizer is told by --where; leave out --sampler, --condition and --like.")
+        draw_rows(loaded, out, n, where, balance, random_state, json)
+        return
+    if where or balance:
+        raise SettingError(
+            f"{str(model)!r} is a saved {type(loaded).__name__}; --where and --balance need a synthesizer: "
+            "isthmus synthesize DATA -o OUT --save MODEL."
+        )
+    ae = as_autoencoder(loaded, model)
     check_place(out, ae.codec_.kind, folded=False)
     if sampler is not None:
         ae.set_params(sampler=sampler)
@@ -66,11 +83,10 @@ def interpolate(
 ) -> None:
     """Write the rows between two rows of DATA, walk after walk."""
     from isthmus import interpolate as walk
-    from isthmus import load
     from isthmus.data import files
 
     spare_the_input(data, out)
-    ae = load(model)
+    ae = autoencoder_of(model)
     check_place(out, ae.codec_.kind, folded=False)
     X, _ = read_like(data, ae)
     count = len(ae.codec_.view(X))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from isthmus.errors import DataError
+from isthmus.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +42,24 @@ class Reading(NamedTuple):
             if name in cls._fields:  # a model may come from a version with other options
                 known[name] = tuple(value) if isinstance(value, list) else value
         return cls(**known)
+
+
+def autoencoder_of(model: Path) -> Autoencoder:
+    """Load an autoencoder; a folder that holds another use of one is refused."""
+    from isthmus import load
+
+    return as_autoencoder(load(model), model)
+
+
+def as_autoencoder(loaded: Any, model: Path) -> Autoencoder:
+    """Return what the folder held, if it is an autoencoder."""
+    from isthmus.estimator import Autoencoder
+
+    if not isinstance(loaded, Autoencoder):
+        raise SettingError(
+            f"{str(model)!r} is a saved {type(loaded).__name__}; give an autoencoder, as `isthmus fit` writes."
+        )
+    return loaded
 
 
 def read_training(path: Path, reading: Reading) -> tuple[Any, Reading]:

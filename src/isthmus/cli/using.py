@@ -9,7 +9,7 @@ import typer
 
 from isthmus.cli.options import Data, Json, Model, Out
 from isthmus.cli.printing import print_json, print_text
-from isthmus.cli.reading import Reading, numbers, read_like
+from isthmus.cli.reading import Reading, autoencoder_of, numbers, read_like
 from isthmus.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,12 +23,11 @@ _NAME = "file"
 
 def encode(data: Data, model: Model, out: Out, json: Json = False) -> None:
     """Write the code of every row of DATA."""
-    from isthmus import load
     from isthmus.data import files
 
     spare_the_input(data, out)
     files.check_writable(out, "array")
-    ae = load(model)
+    ae = autoencoder_of(model)
     X, _ = read_like(data, ae)
     codes = ae.transform(X)
     files.write(_code_table(ae, codes, X) if _holds_columns(out) else codes, out)
@@ -50,11 +49,10 @@ def decode(
     json: Json = False,
 ) -> None:
     """Write the rows that CODES stand for, in the units of your data."""
-    from isthmus import load
     from isthmus.data import files
 
     spare_the_input(codes, out)
-    ae = load(model)
+    ae = autoencoder_of(model)
     check_place(out, ae.codec_.kind, folded=False)
     decoded = ae.inverse_transform(_read_codes(codes, ae))
     files.write(decoded, out)
@@ -65,11 +63,10 @@ def reconstruct(data: Data, model: Model, out: Out, json: Json = False) -> None:
     """Write every row of DATA after its passage through the code."""
     from dataclasses import replace
 
-    from isthmus import load
     from isthmus.data import Images, files
 
     spare_the_input(data, out)
-    ae = load(model)
+    ae = autoencoder_of(model)
     reading = Reading.of(ae)
     check_place(out, ae.codec_.kind, folded=reading.window is not None)
     X, _ = read_like(data, ae)

@@ -1,7 +1,8 @@
 """One small class for each kind of table column: Arrow values <-> a few float32 features, with an exact way back.
 
 Each class has ``width`` features, ``encode(values, out)`` which fills ``out`` (n, width) and returns which cells could
-not be encoded (n,), and ``decode(x)`` which turns expected values (n, width) into Arrow values.
+not be encoded (n,), and ``decode(x)`` which turns expected values (n, width) into Arrow values. ``to_exact`` and ``from_exact``
+say the same in one float64 a value, NaN at gaps, which loses nothing: the number itself, or which category it is.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -36,6 +37,8 @@ class ColumnKind(Protocol):
     def width(self) -> int: ...
     def encode(self, values: pa.Array, out: np.ndarray) -> np.ndarray: ...
     def decode(self, x: np.ndarray) -> pa.Array: ...
+    def to_exact(self, values: pa.Array) -> np.ndarray: ...
+    def from_exact(self, numbers: np.ndarray) -> pa.Array: ...
     def to_json(self) -> dict[str, Any]: ...
 
 
@@ -70,6 +73,12 @@ class Numeric:
             far = np.expm1(np.minimum(_beyond(scaled, self.knee), 700.0))  # e^700 is about the largest float64
             scaled = np.sign(scaled) * np.where(np.abs(scaled) > self.knee, self.knee + far, np.abs(scaled))
         return from_numbers(scaled * self.factor + self.offset, self.type)
+
+    def to_exact(self, values: pa.Array) -> np.ndarray:
+        return numbers_of(self.name, as_numbers(self.name, values))
+
+    def from_exact(self, numbers: np.ndarray) -> pa.Array:
+        return from_numbers(np.nan_to_num(numbers), self.type)
 
     def to_json(self) -> dict[str, Any]:
         return {"offset": self.offset, "factor": self.factor, "knee": self.knee}
@@ -113,6 +122,14 @@ class Time:
         steps = np.rint(moved / self.step).astype(np.int64)
         return from_ticks(self.origin + steps * self.step, self.type)
 
+    def to_exact(self, values: pa.Array) -> np.ndarray:
+        steps = (ticks_of(_cast(self.name, values, self.type)) - self.origin) / self.step
+        return np.where(_is_null(values), np.nan, steps)
+
+    def from_exact(self, numbers: np.ndarray) -> pa.Array:
+        steps = np.rint(np.nan_to_num(numbers)).astype(np.int64)
+        return from_ticks(self.origin + steps * self.step, self.type)
+
     def to_json(self) -> dict[str, Any]:
         return {"origin": self.origin, "offset": self.offset, "factor": self.factor, "step": self.step}
 
@@ -142,6 +159,12 @@ class TwoValued:
 
     def decode(self, x: np.ndarray) -> pa.Array:
         return from_plain(list(self.values), self.type).take(pa.array((x[:, 0] > 0.5).astype(np.int64)))
+
+    def to_exact(self, values: pa.Array) -> np.ndarray:
+        return _exact_codes(self.name, values, from_plain(list(self.values), self.type))
+
+    def from_exact(self, numbers: np.ndarray) -> pa.Array:
+        return _taken(from_plain(list(self.values), self.type), numbers)
 
     def to_json(self) -> dict[str, Any]:
         return {"values": list(self.values)}
@@ -177,6 +200,12 @@ class Category:
     def decode(self, x: np.ndarray) -> pa.Array:
         return from_plain([*self.kept, *self.rare[:1]], self.type).take(pa.array(x.argmax(axis=1)))
 
+    def to_exact(self, values: pa.Array) -> np.ndarray:
+        return _exact_codes(self.name, values, from_plain([*self.kept, *self.rare], self.type))
+
+    def from_exact(self, numbers: np.ndarray) -> pa.Array:
+        return _taken(from_plain([*self.kept, *self.rare], self.type), numbers)
+
     def to_json(self) -> dict[str, Any]:
         return {"kept": list(self.kept), "rare": list(self.rare)}
 
@@ -205,6 +234,12 @@ class Constant:
     def decode(self, x: np.ndarray) -> pa.Array:
         return pa.repeat(from_plain([self.value], self.type)[0], len(x))
 
+    def to_exact(self, values: pa.Array) -> np.ndarray:
+        return np.where(_is_null(values), np.nan, 0.0)
+
+    def from_exact(self, numbers: np.ndarray) -> pa.Array:
+        return self.decode(numbers)
+
     def to_json(self) -> dict[str, Any]:
         return {"value": self.value}
 
@@ -231,6 +266,12 @@ class LeftOut:
 
     def decode(self, x: np.ndarray) -> pa.Array:
         return pa.nulls(len(x), self.type)
+
+    def to_exact(self, values: pa.Array) -> np.ndarray:
+        return np.full(len(values), np.nan)
+
+    def from_exact(self, numbers: np.ndarray) -> pa.Array:
+        return self.decode(numbers)
 
     def to_json(self) -> dict[str, Any]:
         return {}
@@ -343,6 +384,15 @@ def _codes(name: str, values: pa.Array, known: pa.Array) -> np.ndarray:
             stacklevel=4,
         )
     return codes
+
+
+def _exact_codes(name: str, values: pa.Array, known: pa.Array) -> np.ndarray:
+    codes = _codes(name, values, known).astype(np.float64)
+    return np.where(codes < 0, np.nan, codes)
+
+
+def _taken(known: pa.Array, codes: np.ndarray) -> pa.Array:
+    return known.take(pa.array(np.nan_to_num(codes).astype(np.int64)))
 
 
 def _cast(name: str, values: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -109,6 +109,21 @@ class TableCodec:
         index = template.index if family == "pandas" and len(template) == len(x) else None
         return frames.assemble(self._decoded(x), family, self.family, index)
 
+    def exact(self, X: Any) -> np.ndarray:
+        """Return a table as float64 (n, columns), NaN at gaps: numbers as they are, categories by their place."""
+        rows, columns = self._columns(X)
+        values = [each.column.to_exact(given) for each, given in zip(self.fields, columns, strict=True)]
+        return np.stack(values, 1) if values else np.zeros((rows, 0))
+
+    def from_exact(self, values: np.ndarray) -> Any:
+        """Return the table whose cells :meth:`exact` gave."""
+        columns = []
+        for each, numbers in zip(self.fields, values.T, strict=True):
+            cells = each.column.from_exact(numbers)
+            gap = pa.array(np.isnan(numbers))
+            columns.append((each.dress, pc.if_else(gap, pa.scalar(None, cells.type), cells)))
+        return frames.assemble(columns, self.family, self.family)
+
     def to_json(self) -> dict[str, Any]:
         fields = [
             {"dress": each.dress.to_json(), "column": column_to_json(each.column), "gaps": each.gap is not None}

@@ -12,8 +12,10 @@ from isthmus.apps.anomaly.cells import Columns, pieces
 from isthmus.apps.anomaly.frequencies import Frequencies
 from isthmus.apps.anomaly.judge import Head, Judge
 from isthmus.apps.anomaly.neighbours import BAGS, MOST, Neighbours
+from isthmus.apps.anomaly.plausibility import PLAUSIBILITY, Plausibility
 from isthmus.apps.anomaly.residuals import BATCH, MEMBERS, STEPS, Residuals
 from isthmus.data.rows import Rows
+from isthmus.data.tables import TableCodec
 from isthmus.inputs import Learned
 
 PRUNED = 0.25
@@ -45,6 +47,8 @@ def learn_ensemble(X: Any, learned: Learned, prunes: bool, rng: np.random.Genera
     found["distance"] = head.of(rows, seen(bags, len(pool)))
     head = heads["rarity"] = Frequencies.learn(rows, kept, columns)
     found["rarity"] = head.of(rows, np.isin(np.arange(len(pool)), kept))
+    if isinstance(learned.codec, TableCodec) and len(pool) >= FEWEST_ROWS and Plausibility.fits(columns):
+        heads[PLAUSIBILITY], found[PLAUSIBILITY] = Plausibility.learn(rows, learned.codec, kept, columns, rng)
     judge = Judge.settle(heads, found, kept, columns)
     return judge, judge.combine_references(found)
 

@@ -14,6 +14,7 @@ import numpy as np
 from isthmus.apps.anomaly.cells import Columns
 from isthmus.apps.anomaly.judge import Judge
 from isthmus.apps.anomaly.neighbours import MOST, Neighbours
+from isthmus.apps.anomaly.plausibility import PLAUSIBILITY, Plausibility
 from isthmus.apps.anomaly.residuals import Residuals
 from isthmus.apps.evidence import values_of
 from isthmus.apps.section import Section, Table
@@ -48,7 +49,7 @@ class Blame:
     share: float
     """``relief`` as a share of the sum over all columns that relieve the row at all; 0 where none does."""
     relief: float
-    """By how much the score falls with what is expected in place of what is observed."""
+    """By how much the score falls with what is expected in place, and the log odds of implausible categories with nothing."""
 
     def __str__(self) -> str:
         return f"{self.name} is {_said(self.observed)}, expected {_said(self.expected)} ({percent(self.share)})"
@@ -178,6 +179,8 @@ def _try(judge: Judge, rows: Rows, tried: int) -> Trial:
     x, observed = _numbers(rows)
     cells, columns = judge.cells(rows), judge.columns
     scores = judge.combine(cells)
+    others = judge.without(PLAUSIBILITY)
+    by_others = others.combine({name: cells[name] for name in others.heads})
     excess = sum(
         judge.tails[name](found.sum(1))[:, None]
         * np.maximum(found - judge.typical[name], 0)
@@ -190,15 +193,29 @@ def _try(judge: Judge, rows: Rows, tried: int) -> Trial:
     relief, is_gap = np.full(chosen.shape, -np.inf), np.zeros(chosen.shape, bool)
     expected = x.copy()
     sources, numeric = _sources(judge, x, observed), columns.is_numeric
-    for column in np.flatnonzero(chosen.any(0)):
+    for column in np.flatnonzero(chosen.any(0)).tolist():
         who, own = np.flatnonzero(chosen[:, column]), np.flatnonzero(columns.owner == column)
         draws = sources(own, who)
         changed, known = np.repeat(x[None, who], len(draws.x), 0), np.repeat(observed[None, who], len(draws.x), 0)
         changed[:, :, own], known[:, :, own] = draws.x, draws.observed
-        fallen = scores[who] - judge.score(DenseRows(*map(_flat, (changed, known)))).reshape(len(draws.x), -1)
-        relief[who, column] = np.median(fallen, 0)
+        fallen = by_others[who] - others.score(DenseRows(*map(_flat, (changed, known)))).reshape(len(draws.x), -1)
+        relief[who, column] = np.median(fallen, 0) + _lent(judge, rows, cells, who, column)
         expected[np.ix_(who, own)], is_gap[who, column] = _likeliest(draws, columns, own, bool(numeric[column]))
     return Trial(scores, relief, expected, is_gap)
+
+
+def _lent(judge: Judge, rows: Rows, cells: dict[str, np.ndarray], who: np.ndarray, column: int) -> np.ndarray:
+    """Return (n,) by how much the log odds of implausible categories fall when nothing is known of the column.
+
+    It takes the implausibility of its own category with it, and what it lends to those of others. They count as they are, not
+    by their tail: that of a category swapped in a row is cut off by the few odd rows that are always there.
+    """
+    head, fallen = judge.heads.get(PLAUSIBILITY), np.zeros(len(who))
+    if isinstance(head, Plausibility):
+        odds = cells[PLAUSIBILITY][who].sum(1)
+        some = np.flatnonzero(odds > 0)
+        fallen[some] = odds[some] - head.hidden(rows.subset(who[some]), column)
+    return fallen
 
 
 def _sources(judge: Judge, x: np.ndarray, observed: np.ndarray) -> Callable[[np.ndarray, np.ndarray], Draws]:

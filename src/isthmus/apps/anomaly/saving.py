@@ -17,9 +17,12 @@ from isthmus.apps.anomaly.frequencies import Frequencies
 from isthmus.apps.anomaly.given import CodeDistance
 from isthmus.apps.anomaly.judge import Head, Judge
 from isthmus.apps.anomaly.neighbours import Neighbours
+from isthmus.apps.anomaly.plausibility import PLAUSIBILITY, Plausibility
 from isthmus.apps.anomaly.residuals import Residuals
 from isthmus.apps.anomaly.series import Stuck
 from isthmus.apps.anomaly.tails import Tail
+from isthmus.apps.columns import Conditionals
+from isthmus.apps.columns.saving import coding_from, coding_state, network_from, network_state
 from isthmus.estimator import Autoencoder
 from isthmus.folder import to_saved as autoencoder_to_saved
 from isthmus.layout import Layout
@@ -56,6 +59,10 @@ def to_saved(detector: Any) -> persistence.Saved:
         "n_seen": detector.n_seen_,
     }
     codec = detector.codec_
+    plausible = judge.heads.get(PLAUSIBILITY)
+    if isinstance(plausible, Plausibility):
+        coding, network = plausible.model.coding, plausible.model.network
+        config[PLAUSIBILITY] = coding_state(coding)[0] | {"network": network_state(network)}
     return persistence.Saved(
         "detector",
         config,
@@ -80,8 +87,11 @@ def restore(detector: Any, saved: persistence.Saved) -> None:
     heads: dict[str, Head] = {}
     tails, typical = {}, {}
     for name in config["heads"]:
-        mine = {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
-        heads[name] = _head(name, mine, members, columns)
+        mine = _under(f"{name}.", arrays)
+        if name == PLAUSIBILITY:
+            heads[name] = _plausibility(detector.codec_, config[name], mine, columns)
+        else:
+            heads[name] = _head(name, mine, members, columns)
         tails[name] = Tail(mine["knots"], mine["heights"], float(mine["slope"][0]))
         typical[name] = mine["typical"]
     detector.judge_ = Judge(heads, tails, typical, columns, config.get("one_suffices", False))
@@ -102,6 +112,8 @@ def _arrays(head: Any) -> dict[str, np.ndarray]:
         return {"scale": head.scale} | {f"group_{place}": group for place, group in enumerate(head.groups)}
     if isinstance(head, (Frequencies, Stuck)):
         return head.arrays()
+    if isinstance(head, Plausibility):
+        return coding_state(head.model.coding)[1] | {f"network.{name}": value for name, value in head.weights().items()}
     if isinstance(head, Conditional):
         sizes = np.array([head.group, head.channels])
         return {"means": head.means, "precisions": head.precisions, "sizes": sizes}
@@ -109,6 +121,16 @@ def _arrays(head: Any) -> dict[str, np.ndarray]:
     found = {"samples": near.samples.astype(np.float32)}
     found |= {} if near.observed is None else {"observed": near.observed}
     return found | ({"spread": head.spread} if isinstance(head, CodeDistance) else {})
+
+
+def _under(start: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix(start): value for key, value in arrays.items() if key.startswith(start)}
+
+
+def _plausibility(codec: Any, state: dict[str, Any], arrays: dict[str, np.ndarray], columns: Columns) -> Plausibility:
+    coding = coding_from(codec, state, arrays)
+    weights = {key: torch.from_numpy(value) for key, value in _under("network.", arrays).items()}
+    return Plausibility(Conditionals(coding, network_from(coding, state["network"], weights)), columns)
 
 
 def _head(name: str, arrays: dict[str, np.ndarray], members: list[Autoencoder], columns: Columns) -> Head:

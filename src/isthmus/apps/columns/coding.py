@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from isthmus import data
+from isthmus.data.rows import Rows
 from isthmus.data.tables import TableCodec
 
 BINS = 32
@@ -105,23 +106,31 @@ class Coding:
         """Learn the columns of a table, and return its cells."""
         codec = data.learn(X, scale="columns")
         assert isinstance(codec, TableCodec)
-        x, observed = encoded(codec, X)
+        return cls.of(codec, *encoded(codec, X))
+
+    @classmethod
+    def of(cls, codec: TableCodec, x: np.ndarray, observed: np.ndarray) -> tuple[Coding, Cells]:
+        """Learn the columns of a table that is encoded already, (n, d) each."""
         numbers, choices = [], []
         for block in codec.layout.blocks:
             if block.gap:
                 continue
             place = slice(block.start, block.start + block.width)
             seen = x[observed[:, block.start], place]
+            if not len(seen):  # among these rows it is nothing but gaps
+                continue
             if block.kind == "numeric":
                 support = np.sort(seen[:, 0].astype(np.float64))
                 step = np.linspace(0, len(support) - 1, min(len(support), SUPPORT)).round().astype(np.int64)
-                numbers.append(Number(block.column, place, support[step], float(support.mean()), float(support.std())))
+                numbers.append(
+                    Number(block.column, place, support[step], float(support.mean()), float(support.std()) or 1.0)
+                )
             else:
                 width = 2 if block.kind == "boolean" else block.width
                 which = seen[:, 0] > 0.5 if block.kind == "boolean" else seen.argmax(1)
                 choices.append(Choice(block.column, place, width, np.bincount(which, minlength=width) / len(which)))
         coding = cls(codec, tuple(numbers), tuple(choices))
-        return coding, coding._cells(x, observed)
+        return coding, coding.cells(x, observed)
 
     @property
     def columns(self) -> tuple[Number | Choice, ...]:
@@ -134,7 +143,7 @@ class Coding:
 
     def encode(self, X: Any) -> Cells:
         """Return the cells of a table that has the learned columns."""
-        return self._cells(*encoded(self.codec, X))
+        return self.cells(*encoded(self.codec, X))
 
     def decode(self, values: np.ndarray, template: Any) -> Any:
         """Return the table, in the family of ``template``, whose cells these are (n, k)."""
@@ -170,7 +179,8 @@ class Coding:
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         return np.array([c.mean for c in self.numbers]), np.array([c.deviation for c in self.numbers])
 
-    def _cells(self, x: np.ndarray, observed: np.ndarray) -> Cells:
+    def cells(self, x: np.ndarray, observed: np.ndarray) -> Cells:
+        """Return the cells of encoded rows, (n, d) each."""
         values = np.zeros((len(x), len(self.columns)), np.float32)
         seen = np.zeros(values.shape, bool)
         for place, column in enumerate(self.columns):
@@ -182,7 +192,12 @@ class Coding:
 
 def encoded(codec: TableCodec, X: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the features of a table and which were observed, (n, d) each."""
-    x, observed = codec.encode(X).take(slice(None))
+    return encoded_rows(codec.encode(X))
+
+
+def encoded_rows(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features of rows and which were observed, (n, d) each."""
+    x, observed = rows.take(slice(None))
     return x.numpy(), np.ones(x.shape, bool) if observed is None else observed.numpy()
 
 

@@ -53,15 +53,29 @@ class Conditionals:
         parts: list[list[np.ndarray]] = []
         for start in range(0, max(1, len(seen)), ROWS):
             place = slice(start, start + ROWS)
-            shown = seen[place].float().expand(self.members, -1, -1)
-            y = rows.y[place] * shown[..., self.network.owners]
-            inputs = Inputs(y, shown)
+            inputs = self._inputs(rows, seen, place)
             answer, (_, linear) = self.network(inputs), self.network.linear(inputs)
             chances = self._chances(answer.logits)
             linear = linear * self.network.spread + self.network.centre
             chosen = None if by is None else torch.from_numpy(by[place])
             parts.append([_asked(values, chosen).numpy() for values in (answer.means, chances, linear)])
         return Predicted(*(np.concatenate(pieces) for pieces in zip(*parts, strict=True)))
+
+    @torch.no_grad()
+    def chances(self, rows: Tensors, observed: np.ndarray, column: int, by: np.ndarray | None = None) -> np.ndarray:
+        """Return (n, classes) what :meth:`predict` says of one column, for a part of the work."""
+        seen, own = torch.from_numpy(observed), self.columns(column)
+        parts = []
+        for start in range(0, max(1, len(seen)), ROWS):
+            place = slice(start, start + ROWS)
+            logits = self.network(self._inputs(rows, seen, place), only=own).logits
+            chosen = None if by is None else torch.from_numpy(by[place])
+            parts.append(_asked(logits.clamp(-LIMIT, LIMIT).softmax(-1), chosen).numpy())
+        return np.concatenate(parts)
+
+    def _inputs(self, rows: Tensors, seen: torch.Tensor, place: slice) -> Inputs:
+        shown = seen[place].to(rows.y.dtype).expand(self.members, -1, -1)
+        return Inputs(rows.y[place] * shown[..., self.network.owners], shown)
 
     @property
     def members(self) -> int:
@@ -116,7 +130,7 @@ def sample(model: Conditionals, cells: Cells, rng: np.random.Generator) -> np.nd
         if not len(gaps):
             continue
         rows = model.rows(Cells(values[gaps], observed[gaps]))
-        chances = model.predict(rows, observed[gaps]).chances[:, model.columns(place)]
+        chances = model.chances(rows, observed[gaps], int(place))
         column = model.coding.columns[place]
         level = rng.random(len(gaps))
         if isinstance(column, Number):

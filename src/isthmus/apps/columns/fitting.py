@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.apps.columns.coding import Cells, Coding
 from isthmus.apps.columns.factors import Factors, fit_factors
@@ -100,7 +100,7 @@ def learn(coding: Coding, cells: Cells, recipe: Recipe, seed: int) -> Fitted:
     rng = torch.Generator().manual_seed(seed)
     network = Members(coding, recipe.members, recipe.rank, recipe.width, recipe.blocks, rng)
     order = torch.randperm(len(cells.values), generator=rng)
-    folds, others = _folds(order, recipe.members)
+    folds, others = folds_of(order, recipe.members)
     with threads_for(network, recipe.batch, 3):
         rows = _with_linear(network, coding, cells, others, recipe.rank, rng)
         losses = _train(network, rows, _Loss(coding, rows), recipe, folds, others, rng)
@@ -109,7 +109,7 @@ def learn(coding: Coding, cells: Cells, recipe: Recipe, seed: int) -> Fitted:
     return Fitted(network.eval(), judge.numpy(), losses)
 
 
-def _folds(order: Tensor, members: int) -> tuple[Tensor, Tensor]:
+def folds_of(order: Tensor, members: int) -> tuple[Tensor, Tensor]:
     """Return which rows each member holds out (K, m): a tenth, or its share where there are several; and the others."""
     held = max(1, len(order) // (10 if members == 1 else members))
     folds = order[: members * held].view(members, held)
@@ -191,22 +191,22 @@ def _train(
         place += recipe.batch
         answer = network(taken.inputs, 1 - recipe.dropout, rng)
         loss_of(answer, taken.standard, taken.classes, taken.hidden).sum().backward()
-        _clip(network)
-        adam.step(_rate(recipe, (step + 1) / recipe.steps))
+        clip(network)
+        adam.step(one_cycle(recipe.rate, (step + 1) / recipe.steps))
         if step % 5 == 4:
             for mean, parameter in zip(average, parameters, strict=True):
                 mean.lerp_(parameter, 1 - min(0.98, step / (step + 50)))
         if (step + 1) % max(1, recipe.steps // LOOKS) == 0 or step + 1 == recipe.steps:
             kept = [p.clone() for p in parameters]
-            _copy(parameters, average)
+            copy(parameters, average)
             now = _judged(network, judge, loss_of)
-            _copy(parameters, kept)
+            copy(parameters, kept)
             for member in (now < lowest).nonzero()[:, 0].tolist():
                 for target, source in zip(best, average, strict=True):
                     target[member] = source[member]
             lowest = torch.minimum(lowest, now)
             losses.append(float(now.mean()))
-    _copy(parameters, best)
+    copy(parameters, best)
     return losses
 
 
@@ -231,7 +231,7 @@ def _judged(network: Members, judge: _Taken, loss_of: _Loss) -> Tensor:
     return loss_of(network(judge.inputs), judge.standard, judge.classes, judge.hidden)
 
 
-def _clip(network: Members) -> None:
+def clip(network: nn.Module) -> None:
     """Scale the gradients of each member to a norm of at most 1."""
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
@@ -240,13 +240,14 @@ def _clip(network: Members) -> None:
         gradient.mul_(factor)
 
 
-def _rate(recipe: Recipe, done: float) -> float:
+def one_cycle(peak: float, done: float) -> float:
     """Rise for a tenth of the steps, then fall along a cosine (Smith 2018)."""
     if done < 0.1:
-        return recipe.rate * (0.02 + done / 0.1)
-    return recipe.rate * (0.001 + 0.5 * (1 + math.cos(math.pi * (done - 0.1) / 0.9)))
+        return peak * (0.02 + done / 0.1)
+    return peak * (0.001 + 0.5 * (1 + math.cos(math.pi * (done - 0.1) / 0.9)))
 
 
-def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+def copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Give tensors the values of others."""
     for target, source in zip(targets, sources, strict=True):
         target.copy_(source)

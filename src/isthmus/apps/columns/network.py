@@ -60,10 +60,10 @@ class Members(nn.Module):
         self.register_buffer("loadings", torch.zeros(members, wide, rank))
         self.register_buffer("noise", torch.ones(members, wide))
         inputs, outputs = self.numbers * HATS + wide + count + rank, self.numbers + int(offsets[-1])
-        self.enter = _Linear(members, inputs, width, rng)
-        self.blocks = nn.ModuleList(_Block(members, width, rng) for _ in range(blocks))
-        self.leave = _Linear(members, width, outputs, None)
-        self.shortcut = _Linear(members, inputs, outputs, None)
+        self.enter = Dense(members, inputs, width, rng)
+        self.blocks = nn.ModuleList(Block(members, width, rng) for _ in range(blocks))
+        self.leave = Dense(members, width, outputs, None)
+        self.shortcut = Dense(members, inputs, outputs, None)
         self._start_linear(coding)
 
     @torch.no_grad()
@@ -85,7 +85,10 @@ class Members(nn.Module):
         observed = inputs.observed[..., self.owners]
         return expect(Factors(self.loadings, self.noise), inputs.y, observed)
 
-    def forward(self, inputs: Inputs, keep: float = 1.0, rng: torch.Generator | None = None) -> Answer:
+    def forward(
+        self, inputs: Inputs, keep: float = 1.0, rng: torch.Generator | None = None, only: slice | None = None
+    ) -> Answer:
+        """Answer for every column, or with the logits ``only`` of some classes, and no means."""
         z, filled = self.linear(inputs)
         n = self.numbers
         rank = torch.special.ndtr(filled[..., :n] * self.spread[:n] + self.centre[:n])
@@ -95,11 +98,15 @@ class Members(nn.Module):
         h = self.enter(x)
         for block in self.blocks:
             h = block(h, keep, rng)
-        out = self.leave(F.silu(F.layer_norm(h, h.shape[-1:]))) + self.shortcut(x)
+        last = F.silu(F.layer_norm(h, h.shape[-1:]))
+        if only is not None:
+            own = slice(n + only.start, n + only.stop)
+            return Answer(x.new_zeros(0), self.leave(last, own) + self.shortcut(x, own))
+        out = self.leave(last) + self.shortcut(x)
         return Answer(out[..., :n], out[..., n:])
 
 
-class _Linear(nn.Module):
+class Dense(nn.Module):
     """A dense layer for each member; zero where there is no generator."""
 
     def __init__(self, members: int, inputs: int, outputs: int, rng: torch.Generator | None) -> None:
@@ -109,16 +116,16 @@ class _Linear(nn.Module):
             weight.uniform_(-1, 1, generator=rng).mul_(inputs**-0.5)
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(torch.zeros(members, 1, outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)
+    def forward(self, x: Tensor, only: slice = slice(None)) -> Tensor:
+        return torch.baddbmm(self.bias[..., only], x, self.weight[..., only])
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """h + B silu(A norm(h)), with dropout between."""
 
     def __init__(self, members: int, width: int, rng: torch.Generator) -> None:
         super().__init__()
-        self.widen, self.narrow = _Linear(members, width, 2 * width, rng), _Linear(members, 2 * width, width, rng)
+        self.widen, self.narrow = Dense(members, width, 2 * width, rng), Dense(members, 2 * width, width, rng)
 
     def forward(self, h: Tensor, keep: float, rng: torch.Generator | None) -> Tensor:
         u = F.silu(self.widen(F.layer_norm(h, h.shape[-1:])))

@@ -116,7 +116,7 @@ class Archive:
             yield self.form.join([self._part(number)])
 
     def to_npy(self, path: str | Path) -> bool:
-        """Write the rows of an array to a .npy file chunk by chunk; False, and nothing written, where they are no plain array."""
+        """Write the rows of an array to a .npy file chunk by chunk; False, and nothing written, if they are no plain array."""
         form = self.form
         if not isinstance(form, ArrayForm) or form.container != "array" or np.dtype(form.dtype).kind == "c":
             return False

@@ -19,6 +19,7 @@ models = stream.model
 BITS = 16
 """Frequencies of a table sum to 2^BITS unless it says otherwise."""
 _MOST_BITS = 22
+_FLIP = models.Bernoulli(perfect=False)
 _PIECE = 16
 
 
@@ -134,6 +135,11 @@ class Encoder:
             piece = (values >> np.uint64(low)) & np.uint64((1 << _PIECE) - 1)
             self._coder.encode(piece.astype(np.int32), models.Uniform(1 << min(_PIECE, width - low)))
 
+    def put_flips(self, flips: np.ndarray, chances: np.ndarray) -> None:
+        """Write yes or no (n,), each yes with a chance of chances / 2^BITS, 0 < chances < 2^BITS."""
+        if len(flips):
+            self._coder.encode(np.asarray(flips, np.int32), _FLIP, chances / float(1 << BITS))
+
     def put_integers(self, values: np.ndarray) -> None:
         """Write any int64 ``values`` (n,); those near 0 cost least (Elias 1975)."""
         values = np.asarray(values, np.int64)
@@ -178,6 +184,12 @@ class Decoder:
             uniform = models.Uniform(1 << min(_PIECE, width - low))
             values |= _guarded(self._coder, uniform, count).astype(np.uint64) << np.uint64(low)
         return values
+
+    def get_flips(self, chances: np.ndarray) -> np.ndarray:
+        """Return the next yes or no for each of ``chances``, bool (n,)."""
+        if not len(chances):
+            return np.zeros(0, bool)
+        return _guarded(self._coder, _FLIP, chances / float(1 << BITS)).astype(bool)
 
     def get_integers(self, count: int) -> np.ndarray:
         """Return ``count`` numbers that ``put_integers`` wrote, int64."""

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from isthmus import persistence
-from isthmus.apps.compression.compressor import Compressor
 from isthmus.apps.compression.engines.engine import CLASSICAL, LEARNED, engine_class
 from isthmus.apps.compression.forms import form_from
 from isthmus.persistence import Saved
@@ -31,13 +29,9 @@ def to_saved(compressor: Any) -> Saved:
     )
 
 
-def _rebuild(saved: Saved) -> Compressor:
-    compressor = Compressor(**saved.config["params"])
+def restore(compressor: Any, saved: Saved) -> None:
+    """Give a compressor of the saved settings what it had learned."""
     compressor.form_, compressor.seed_ = form_from(saved.preprocess), saved.config["seed"]
     learned = {name.removeprefix(_PREFIX): data for name, data in saved.arrays.items() if name.startswith(_PREFIX)}
     compressor.engines_ = {name: engine_class(name)(compressor.form_.shape) for name in CLASSICAL}
     compressor.engines_ |= {name: engine_class(name).from_bytes(data.tobytes()) for name, data in learned.items()}
-    return compressor
-
-
-persistence.register("compressor", _rebuild)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from isthmus import data
-from isthmus.apps.columns import Coding, Conditionals
-from isthmus.apps.columns.coding import Choice, Number
-from isthmus.apps.columns.network import Members
+from isthmus.apps.columns import Conditionals
+from isthmus.apps.columns.saving import coding_from, coding_state, network_from, network_state
 from isthmus.apps.imputation.boosting import Boosted
 from isthmus.apps.imputation.filling import Column, Filling
 from isthmus.apps.imputation.reconstructing import Reconstructing
 from isthmus.apps.imputation.results import ColumnResult
 from isthmus.data.tables import TableCodec
-from isthmus.errors import ModelFileError
 from isthmus.folder import to_saved as autoencoder_to_saved
 from isthmus.persistence import Saved, rebuild
 
@@ -39,21 +36,12 @@ def to_saved(imputer: Any) -> Saved:
     filling = imputer.filling_
     if isinstance(filling, Reconstructing):
         inside = {_INSIDE: autoencoder_to_saved(filling.autoencoder)}
+        config["rounds"] = filling.rounds
         return Saved("imputer", config, {}, {}, {}, metrics, card=_card(imputer), inside=inside)
     coding, network = filling.coding, filling.model.network
-    config["network"] = {
-        "members": filling.model.members,
-        "rank": network.loadings.shape[2],
-        "width": network.enter.weight.shape[2],
-        "blocks": len(network.blocks),
-    }
-    preprocess = {"codec": coding.codec.to_json(), "numbers": [], "choices": [], "judged": []}
-    arrays: dict[str, np.ndarray] = {}
-    for place, number in enumerate(coding.numbers):
-        preprocess["numbers"].append([number.name, number.place.start, number.mean, number.deviation])
-        arrays[f"{place}.support"] = number.support
-    for choice in coding.choices:
-        preprocess["choices"].append([choice.name, choice.place.start, choice.place.stop, choice.frequencies.tolist()])
+    config["network"] = network_state(network)
+    state, arrays = coding_state(coding)
+    preprocess = {"codec": coding.codec.to_json(), "judged": []} | state
     for place, column in enumerate(filling.columns):
         errors = [column.error, column.plain] if column.judged else [None, None]
         preprocess["judged"].append([*errors, column.judged, column.trees is not None])
@@ -73,37 +61,15 @@ def restore(imputer: Any, saved: Saved) -> None:
         imputer.feature_names_in_ = np.array(config["feature_names_in"], object)
     if _INSIDE in saved.inside:
         imputer.autoencoder = rebuild(saved.inside[_INSIDE], _INSIDE)
-        imputer.filling_ = Reconstructing(imputer.autoencoder)
+        imputer.filling_ = Reconstructing(imputer.autoencoder, config["rounds"])
         return
-    coding, shape = _coding(saved), config["network"]
-    network = Members(
-        coding, shape["members"], shape["rank"], shape["width"], shape["blocks"], torch.Generator().manual_seed(0)
-    )
-    try:
-        network.load_state_dict(saved.weights)
-    except RuntimeError as error:
-        raise ModelFileError(
-            "the weights in model.safetensors do not fit config.json; copy the model again."
-        ) from error
+    codec = data.codec_from(saved.preprocess["codec"], {})
+    assert isinstance(codec, TableCodec)
+    coding = coding_from(codec, saved.preprocess, saved.arrays)
     imputer.filling_ = Filling(
-        Conditionals(coding, network.eval()),
+        Conditionals(coding, network_from(coding, config["network"], saved.weights)),
         tuple(_column(saved.arrays, place, state) for place, state in enumerate(saved.preprocess["judged"])),
     )
-
-
-def _coding(saved: Saved) -> Coding:
-    state = saved.preprocess
-    codec = data.codec_from(state["codec"], {})
-    assert isinstance(codec, TableCodec)
-    numbers = tuple(
-        Number(name, slice(start, start + 1), saved.arrays[f"{place}.support"], mean, deviation)
-        for place, (name, start, mean, deviation) in enumerate(state["numbers"])
-    )
-    choices = tuple(
-        Choice(name, slice(start, stop), len(frequencies), np.array(frequencies))
-        for name, start, stop, frequencies in state["choices"]
-    )
-    return Coding(codec, numbers, choices)
 
 
 def _column(arrays: dict[str, np.ndarray], place: int, state: list[Any]) -> Column:

@@ -14,6 +14,8 @@ import numpy as np
 from isthmus.errors import DataError
 
 LEARNED: dict[str, str] = {
+    "context": "isthmus.apps.compression.engines.context:Context",
+    "latent": "isthmus.apps.compression.engines.latent:Latent",
     "columns": "isthmus.apps.compression.engines.columns:Columns",
     "lattice": "isthmus.apps.compression.engines.lattice:Lattice",
 }

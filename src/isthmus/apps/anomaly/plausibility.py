@@ -1,0 +1,95 @@
+"""How plausible each category of a row is, given all its other cells."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isthmus.apps.anomaly.cells import Columns
+from isthmus.apps.columns import Cells, Coding, Conditionals, Recipe, learn
+from isthmus.apps.columns.coding import Choice, encoded_rows
+from isthmus.chunks import chunks
+from isthmus.data.rows import Rows
+from isthmus.data.tables import TableCodec
+
+PLAUSIBILITY = "plausibility"
+"""The name of this head."""
+HIDE = (0.02, 0.2)
+"""The share of cells that training hides: few, for all others of a row are there when it is judged."""
+MOST_STEPS = 800
+LARGEST = 20_000
+"""More rows teach nothing in so many steps."""
+ROWS = 4096
+"""How many rows are judged at a time."""
+STEP = 1e-6
+"""Odds are whole multiples of it: computed in float64, they do not depend on the rows that come with a row."""
+LEAST = 1e-9
+"""No category is thought less probable: the score must not hang on a single one."""
+
+
+class Plausibility:
+    """The log odds that a cell holds any category rather than its own, given all other cells of the row; never negative.
+
+    If a cell of k categories is as likely to be what it is as to be another, drawn evenly, these are the odds of the second:
+
+        log  1 / (k - 1) / p(category | all other cells)
+
+    with p by networks trained on rows with gaps (``apps/columns``). An autoencoder that sees the category rebuilds it,
+    plausible or not; this one must say it without having seen it. Numbers are judged by the other heads.
+    """
+
+    def __init__(self, model: Conditionals, columns: Columns) -> None:
+        self.model, self.columns = Conditionals(model.coding, model.network.double()), columns
+        names = [column.name for column in model.coding.columns]
+        self._chosen = [place for place, c in enumerate(model.coding.columns) if isinstance(c, Choice) and c.width > 1]
+        self._owner = np.array([columns.names.index(name) for name in names])
+
+    @classmethod
+    def fits(cls, columns: Columns) -> bool:
+        """Return whether there is a category, and anything else that could tell it."""
+        return columns.number > 1 and not columns.is_numeric.all()
+
+    @classmethod
+    def learn(
+        cls, rows: Rows, codec: TableCodec, kept: np.ndarray, columns: Columns, rng: np.random.Generator
+    ) -> tuple[Plausibility, np.ndarray]:
+        """Learn from the ``kept`` rows; return the head, and what it says of all rows by members that have not seen them."""
+        taught = kept if len(kept) <= LARGEST else np.sort(rng.choice(kept, LARGEST, replace=False))
+        coding, cells = Coding.of(codec, *encoded_rows(rows.subset(taught)))
+        recipe = Recipe.of(coding, len(taught))
+        recipe = recipe._replace(hide=HIDE, steps=min(recipe.steps, MOST_STEPS))
+        fitted = learn(coding, cells, recipe, int(rng.integers(2**31 - 1)))
+        judged_by = np.full(len(rows), -1)
+        judged_by[taught] = fitted.judge
+        head = cls(Conditionals(coding, fitted.network), columns)
+        return head, head.of(rows, judged_by)
+
+    def of(self, rows: Rows, by: np.ndarray | None = None) -> np.ndarray:
+        """Return (n, columns) the log odds; ``by`` (n,) names the member to ask about a row, -1 all of them."""
+        out = np.empty((len(rows), self.columns.number))
+        for place in chunks(len(rows), ROWS):
+            cells = self.model.coding.cells(*encoded_rows(rows.subset(place)))
+            out[place] = self._odds(cells, None if by is None else by[place])
+        return out
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Return the weights as they were learned, in float32."""
+        state = self.model.network.state_dict()
+        return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in state.items()}
+
+    def hidden(self, rows: Rows, column: int) -> np.ndarray:
+        """Return (n,) their sum over all columns when nothing is known of one column."""
+        cells = self.model.coding.cells(*encoded_rows(rows))
+        observed = cells.observed & (self._owner != column)
+        return self._odds(Cells(cells.values, observed), None).sum(1)
+
+    def _odds(self, cells: Cells, by: np.ndarray | None) -> np.ndarray:
+        out = np.zeros((len(cells.values), self.columns.number))
+        coding, asked = self.model.coding, self.model.rows(cells)
+        for place in self._chosen:
+            others = cells.observed.copy()
+            others[:, place] = False
+            chances = self.model.chances(asked, others, place, by)
+            own = chances[np.arange(len(out)), cells.values[:, place].astype(np.int64)]
+            odds = np.rint(-np.log(np.maximum(own, LEAST) * (coding.columns[place].width - 1)) / STEP) * STEP
+            out[:, self._owner[place]] = np.where(cells.observed[:, place], np.maximum(odds, 0), 0)
+        return out
