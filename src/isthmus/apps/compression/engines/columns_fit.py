@@ -7,7 +7,16 @@ from dataclasses import replace
 import numpy as np
 
 from isthmus.apps.compression.coder import Encoder
-from isthmus.apps.compression.engines.columns_plan import NUMBERS, OTHERS, PARENTS, SHIFT, Column, Predictor, feature
+from isthmus.apps.compression.engines.columns_plan import (
+    NUMBERS,
+    OTHERS,
+    PARENTS,
+    REACH,
+    SHIFT,
+    Column,
+    Predictor,
+    feature,
+)
 from isthmus.apps.compression.engines.columns_walk import Walk
 
 _SAMPLE = 1 << 15
@@ -57,10 +66,10 @@ def _blocks(n: int, most: int) -> np.ndarray:
 def _scaled(x: np.ndarray, place: int) -> Column:
     """Return the column's values as a range, or as a list of levels where the range has enough holes to pay for it."""
     levels = np.unique(x)
-    least, size = int(levels[0]), int(levels[-1] - levels[0]) + 1
+    least, size = int(levels[0]), int(levels[-1]) - int(levels[0]) + 1
     holes = np.log2(size / len(levels))
-    listed = len(levels) * (2 * max(holes, 0.5) + 2)
-    if holes > 0.1 and len(x) * holes * 0.3 > listed:
+    listed = len(levels) * (holes + 3)
+    if size >= REACH or (holes > 0.1 and len(x) * holes * 0.3 > listed):
         return Column(place, least, len(levels), tuple(levels.tolist()))
     return Column(place, least, size, ())
 

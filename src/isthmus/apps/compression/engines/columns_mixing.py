@@ -3,7 +3,7 @@
 slots (c, n) --counts--> log-odds, states --what followed such states--> log-odds; weighted sum --> p, a table of one bit
 
 Counts are adaptive, so contexts cost no bytes; they are brought up to date when all rows of a step are known (Mahoney 2005 for
-the mixture in the logistic domain, and for the states). Whole numbers throughout: log-odds in 256ths, p of 2^16, weights of 2^16.
+the mixture in the logistic domain, and for the states). Whole numbers throughout: log-odds in 256ths, p and weights of 2^16.
 """
 
 from __future__ import annotations

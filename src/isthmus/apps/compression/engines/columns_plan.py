@@ -10,6 +10,8 @@ from isthmus.apps.compression.engines.engine import UnsuitedError
 
 NUMBERS = 1 << 40
 """Columns of more values than that have no predictions."""
+REACH = 1 << 60
+"""Columns that span more are lists of values."""
 BINS = 64
 SHIFT = 24
 """Weights are whole numbers over 2^SHIFT."""
