@@ -100,7 +100,7 @@ def worst(x: np.ndarray, again: np.ndarray) -> float:
 def main(names: list[str]) -> None:
     """Print a line an array and bound."""
     print(
-        "| field | bound | raw | best peer | its error / bound | its bytes | .isth | of it model | times smaller | decode MB/s |"
+        "| field | bound | raw | best peer | its error / bound | its bytes | .isth | model | times smaller | decode MB/s |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name in names:

@@ -87,7 +87,7 @@ def _pcodec(x: np.ndarray) -> int:
 def main(names: list[str]) -> None:
     """Print a line a table."""
     print(
-        "| table | rows x columns | in memory | best peer | its bytes | .isth | of it model | times smaller | fit, code, decode (s) |"
+        "| table | rows x columns | in memory | best peer | its bytes | .isth | model | times smaller | fit, code, decode (s) |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name in names or NAMES:

@@ -1,4 +1,4 @@
-"""The lattice: every point once, from known points alone; within half a stride; the same bits everywhere; and cheaper than xz."""
+"""The lattice: every point once, from known points; within half a stride; the same bits everywhere; cheaper than xz."""
 
 from __future__ import annotations
 

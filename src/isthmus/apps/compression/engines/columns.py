@@ -94,7 +94,7 @@ def _put(encoder: Encoder, c: Column, j: int) -> None:
 
 
 def _put_gaps(encoder: Encoder, gaps: np.ndarray) -> None:
-    """Write whole numbers (n,) uint64: how many bits each has, none saying more than its neighbours in length, and those bits."""
+    """Write whole numbers (n,) uint64: how many bits each has, and those bits."""
     widths = bit_lengths(gaps)
     least = int(widths.min(initial=64))
     room = int(widths.max(initial=0)) - least if len(gaps) else 0
