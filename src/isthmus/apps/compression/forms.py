@@ -204,9 +204,12 @@ class TableForm:
         return frames.length_of(data.values if isinstance(data, Series) else data)
 
     def part(self, data: Any, start: int, stop: int) -> list[Any]:
+        from isthmus.apps.compression.tables import only_counts
+
         table = data.values if isinstance(data, Series) else data
         rows = table.iloc[start:stop] if hasattr(table, "iloc") else table[start:stop]
-        return self.schema.columns_of(rows)
+        counted = hasattr(table, "iloc") and only_counts(table)
+        return self.schema.columns_of(rows.reset_index(drop=True) if counted else rows)
 
     def size(self, part: Any) -> int:
         return sum(column.nbytes for column in part)
