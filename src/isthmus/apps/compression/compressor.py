@@ -98,7 +98,8 @@ class Compressor(BaseEstimator):
                 self.engines_[name] = engine
         if self.latent and X_whole.size and not self.engines_:
             raise DataError(
-                "latent=True is for pictures and fields; these data have no code that would stand for them."
+                "latent=True is for at least 100 pictures or series, 50,000 values together; these data have no code that "
+                "would stand for them. Give a bound instead: abs=, rel= or pointwise_rel=."
             )
         for name in () if self.latent else CLASSICAL:
             self.engines_.setdefault(name, engine_class(name)(form.shape))
