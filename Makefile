@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PAGES := isthmus-demo
 
-.PHONY: demo test test-long check format wheel clean
+.PHONY: demo test test-long check page format wheel clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,9 @@ check: $(READY)  ## style, types and the shape of the house
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+page:  ## check the explorer page (Node 20), and build it into src/isthmus/web/static
+	cd web && npm ci && npm run check && npm test && npm run build
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -158,6 +158,7 @@ if TYPE_CHECKING:
     from isthmus.variants.sparsity import sparse as sparse
     from isthmus.variants.sparsity import sparse_kl as sparse_kl
     from isthmus.variants.sparsity import top_k as top_k
+    from isthmus.web.widget import explore as explore
 
 __version__ = "0.1.0"
 
@@ -300,6 +301,7 @@ _HOMES = {
     ),
     "isthmus.parts.schedule": ("Ramp",),
     "isthmus.variants": ("variant", *(entry.name for entry in VARIANTS)),
+    "isthmus.web.widget": ("explore",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -17,6 +17,7 @@ from isthmus.cli.cleaning import denoise
 from isthmus.cli.compressing import compress, decompress, inspect, verify
 from isthmus.cli.detecting import detect
 from isthmus.cli.exits import DESCRIBED, explain
+from isthmus.cli.exploring import explore
 from isthmus.cli.filling import impute
 from isthmus.cli.finding import cluster, search
 from isthmus.cli.fitting import demo, fit
@@ -59,6 +60,7 @@ COMMANDS = (
     inspect,
     features,
     latent_dims,
+    explore,
     serve,
     export,
     report,

@@ -15,7 +15,7 @@ from isthmus.errors import DataError, SettingError
 
 KEY = "ISTHMUS_API_KEY"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCAL = ("127.0.0.1", "localhost", "::1")
 _LIMITS = "What one request may ask"
 
 
@@ -85,8 +85,8 @@ def serve(
     log_level: Annotated[str, typer.Option(metavar="NAME", help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Answer other programs over HTTP: encode, decode, reconstruct, score, detect, sample, interpolate, neighbours."""
-    key = _key(key_file)
-    if host not in _LOCAL and key is None:
+    key = key_of(key_file)
+    if host not in LOCAL and key is None:
         raise SettingError(
             f"--host {host} lets others in, and there is no key; give --key-file FILE or set {KEY}, or leave --host out."
         )
@@ -108,7 +108,7 @@ def serve(
     keep_to(threads)
     limits = Limits(int(max_body * 2**20), max_rows, max_requests, timeout, arrival)
     served = [Served.load(name, path, indices.get(name), runtime, threads) for name, path in named.items()]
-    settings = Settings(key, LOOPBACK if host in _LOCAL and key is None else None, limits, batching, threads)
+    settings = Settings(key, LOOPBACK if host in LOCAL and key is None else None, limits, batching, threads)
     log_to_stderr(log_level)
     run(create_app(served, settings), host, port, _tell)
 
@@ -135,7 +135,7 @@ def _named(given: list[str], only: bool = False) -> dict[str, Path]:
     return found
 
 
-def _key(file: Path | None) -> str | None:
+def key_of(file: Path | None) -> str | None:
     """Return the key that clients must send; None where there is none."""
     if file is None:
         found = os.environ.get(KEY)

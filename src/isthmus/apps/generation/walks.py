@@ -84,7 +84,7 @@ def interpolate(
     if len(start) != len(end):
         raise DataError(f"a has {len(start)} rows and b has {len(end)}; a walk needs one of each: give as many.")
     places = np.linspace(0, 1, steps)
-    codes = np.stack([_between(start, end, float(t), path) for t in places], axis=1)  # (n, steps, latent)
+    codes = np.stack([between(start, end, float(t), path) for t in places], axis=1)  # (n, steps, latent)
     told = [ae._condition(rows, condition, len(start)) for rows in (a, b)]
     return _walk(ae, codes, places, tuple(f"pair {i}" for i in range(len(start))), _mixed(told, places), a)
 
@@ -134,7 +134,7 @@ def _walk(
     return Walk(samples, codes, places, paths, ae.codec_.kind, x.reshape(*codes.shape[:2], *x.shape[1:]))
 
 
-def _between(start: np.ndarray, end: np.ndarray, t: float, path: str) -> np.ndarray:
+def between(start: np.ndarray, end: np.ndarray, t: float, path: str) -> np.ndarray:
     """Return the codes (n, latent) at t; at 0 and 1 they are ``start`` and ``end`` to the last bit."""
     if t in (0.0, 1.0):
         return end if t else start
