@@ -76,6 +76,7 @@ export class MapView {
   }
 
   show(x: Float32Array, y: Float32Array): void {
+    this.resize();
     this.count = x.length;
     this.x = x;
     this.y = y;
@@ -155,7 +156,7 @@ export class MapView {
 
   private resize(): void {
     const { width, height } = this.element.getBoundingClientRect();
-    if (!width || !height) return;
+    if (!width || !height || (width === this.camera.width && height === this.camera.height)) return;
     const pixels = Math.min(2, window.devicePixelRatio || 1);
     for (const canvas of [this.canvas, this.overlay]) {
       canvas.width = Math.round(width * pixels);
@@ -170,6 +171,7 @@ export class MapView {
   }
 
   private draw(): void {
+    if (this.camera.width <= 1) return; // it is not on the page yet: points would be as large as all of it
     const size = this.size();
     this.painter.draw(this.camera, size, this.count > 50_000 ? 0.55 : this.count > 5000 ? 0.75 : 0.9);
     this.drawMarks(size);

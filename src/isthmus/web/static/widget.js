@@ -840,7 +840,7 @@ var he = 12, ge = class {
 		}, this.canvas, this.overlay, this.probe), this.painter = me(this.canvas), this.listen(), new ResizeObserver(() => this.resize()).observe(this.element);
 	}
 	show(e, t) {
-		this.count = e.length, this.x = e, this.y = t, this.stride = Math.max(1, Math.ceil(this.count / this.painter.most)), this.grid = new Y(e, t, this.stride), this.painter.points(e, t, this.stride), this.fit();
+		this.resize(), this.count = e.length, this.x = e, this.y = t, this.stride = Math.max(1, Math.ceil(this.count / this.painter.most)), this.grid = new Y(e, t, this.stride), this.painter.points(e, t, this.stride), this.fit();
 	}
 	paint(e) {
 		this.rgba = e, this.shade();
@@ -891,7 +891,7 @@ var he = 12, ge = class {
 	}
 	resize() {
 		let { width: e, height: t } = this.element.getBoundingClientRect();
-		if (!e || !t) return;
+		if (!e || !t || e === this.camera.width && t === this.camera.height) return;
 		let n = Math.min(2, window.devicePixelRatio || 1);
 		for (let r of [this.canvas, this.overlay]) r.width = Math.round(e * n), r.height = Math.round(t * n);
 		let r = this.camera.width <= 1, i = r ? 1 : Math.min(e / this.camera.width, t / this.camera.height);
@@ -903,6 +903,7 @@ var he = 12, ge = class {
 		}, this.home *= i, r && this.count && this.fit(), this.draw();
 	}
 	draw() {
+		if (this.camera.width <= 1) return;
 		let e = this.size();
 		this.painter.draw(this.camera, e, this.count > 5e4 ? .55 : this.count > 5e3 ? .75 : .9), this.drawMarks(e);
 	}
