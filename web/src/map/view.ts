@@ -163,6 +163,7 @@ export class MapView {
   /** Redraw while a hand moves the map: fewer points, where all of them take too long, until it rests. */
   private glide(): void {
     this.isGliding = true;
+    clearTimeout(this.settling); // it begins to rest when this is drawn
     this.redraw();
   }
 

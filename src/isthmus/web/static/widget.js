@@ -893,7 +893,7 @@ var me = 12, he = 70, ge = 8e4, _e = 31, ve = 200, ye = class {
 		});
 	}
 	glide() {
-		this.isGliding = !0, this.redraw();
+		this.isGliding = !0, clearTimeout(this.settling), this.redraw();
 	}
 	rest() {
 		clearTimeout(this.settling), this.settling = window.setTimeout(() => {
