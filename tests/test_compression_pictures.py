@@ -259,3 +259,4 @@ def test_what_codes_alone_lose_is_stated(digits: np.ndarray) -> None:
     assert distance.psnr == pytest.approx(10 * np.log10(16**2 / ((again - digits) ** 2).mean()))
     assert f"{np.abs(again - digits).max():.4g}" in compressor.account_.loss()
     assert 0 < distance.rms < 4
+    assert "codes alone" in compressor.account_.verdict()

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from isthmus.apps.compression.engines.engine import LEARNED
 from isthmus.apps.compression.forms import Distance
 from isthmus.apps.section import Section, Table
 from isthmus.apps.words import percent, plain
@@ -35,7 +36,7 @@ class Account:
     engines: dict[str, int] = field(default_factory=dict)
     """How many chunks each engine coded."""
     floor: int = 0
-    """What the chunks would take by the best classical engine each."""
+    """What the chunks would take by the best classical engine each; 0 for codes alone, which none of them makes."""
     distance: Distance | None = None
     """How far the decoded values lie from the originals; None where nothing is lost."""
 
@@ -50,7 +51,8 @@ class Account:
         self.frames += 40 + len(packed) - len(chunk.payload) - sum(map(len, chunk.extras))
         self.raw += lot.raw
         self.engines[bid.engine] = self.engines.get(bid.engine, 0) + 1
-        self.floor += 40 + lot.bids[-1].size
+        if lot.bids[-1].engine not in LEARNED:
+            self.floor += 40 + lot.bids[-1].size
 
     @property
     def total(self) -> int:
@@ -77,7 +79,9 @@ class Account:
         learned = self.model + self.model_not_embedded
         if not learned:
             return "No learned model pays for itself here; the file is as small as a classical codec makes it."
-        gain = 1 - (self.total - self.header - self.schema - self.index) / self.floor if self.floor else 0.0
+        if not self.floor:
+            return "These are codes alone, for which there is no classical engine to compare with."
+        gain = 1 - (self.total - self.header - self.schema - self.index) / self.floor
         rows = f"; its model has paid for itself from {self.break_even:,} rows on" if self.break_even else ""
         return f"With its model, the file is {percent(gain)} smaller than the classical engines would make it{rows}."
 

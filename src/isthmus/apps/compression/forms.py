@@ -36,7 +36,8 @@ class Extras(NamedTuple):
     """Texts: cells of a table, names of pictures."""
 
 
-class Distance(NamedTuple):
+@dataclass(frozen=True)
+class Distance:
     """How far decoded values lie from the originals: what a bound or a code has cost."""
 
     squares: float = 0.0
@@ -46,7 +47,7 @@ class Distance(NamedTuple):
     low: float = float("inf")
     high: float = float("-inf")
 
-    def __add__(self, other: Any) -> Distance:
+    def __add__(self, other: Distance) -> Distance:
         """Return the distance of both sets of values."""
         squares, count = self.squares + other.squares, self.count + other.count
         largest, low, high = max(self.largest, other.largest), min(self.low, other.low), max(self.high, other.high)
