@@ -42,13 +42,24 @@ def detector() -> ist.AnomalyDetector:
 
 
 @pytest.fixture(scope="module")
-def folder(ae: ist.Autoencoder, conditional: ist.Autoencoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthesizer() -> ist.Synthesizer:
+    return ist.Synthesizer(random_state=0).fit(table())
+
+
+@pytest.fixture(scope="module")
+def folder(
+    ae: ist.Autoencoder,
+    conditional: ist.Autoencoder,
+    synthesizer: ist.Synthesizer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     path = tmp_path_factory.mktemp("uses")
     table().to_csv(path / "rows.csv", index=False)
     ae.save(path / "model")
     conditional.save(path / "conditional")
     ist.Autoencoder(latent_dim=1, **QUICK).fit(table()).save(path / "other")
     ist.Index(ae, table()).save(path / "index")
+    synthesizer.save(path / "synthesizer")
     return path
 
 
@@ -93,6 +104,28 @@ def test_a_condition_that_no_row_meets(conditional) -> None:
         conditional.sample(3, condition={"colour": "red"})
 
 
+def test_a_wish_that_no_row_meets(synthesizer, monkeypatch) -> None:
+    with refused("kind=huge; it holds large, small"):
+        synthesizer.sample(3, where={"kind": "huge"})
+    with refused("no row of the training data has size=50.."):
+        synthesizer.sample(3, where={"size": (50, None)})
+    monkeypatch.setattr("isthmus.apps.synthesis.drawing.MOST_TRIES", 2000)
+    with refused("rows drawn met kind=small and size=2..9, too few to make 5 of them: ask for less"):
+        synthesizer.sample(5, where={"kind": "small", "size": (2, 9)}, random_state=0)
+
+
+def test_variations_of_what_has_no_neighbours(ae) -> None:
+    df, labels = table(), np.array(["usual"] * 78 + ["rare"] * 2)
+    with refused("2 samples with the label 'rare' show no spread; give at least 3"):
+        ist.augment(ae, df, y=labels)
+    with refused("label 'rare' has 2 rows, fewer than 5 folds"):
+        ist.augmentation_gain(ae, df, labels)
+    with refused("strength=-1 must be a number of at least 0"):
+        ist.augment(ae, df, strength=-1)
+    with refused("y has 3 labels, but there are 80 rows"):
+        ist.augment(ae, df, y=labels[:3])
+
+
 def test_walks_that_have_no_ends(ae) -> None:
     df = table()
     with refused("a has 2 rows and b has 3"):
@@ -129,6 +162,22 @@ def test_an_index_of_another_model(ae, folder) -> None:
     other = ist.Autoencoder(latent_dim=2, **(QUICK | {"random_state": 5})).fit(table()[::-1])
     with refused("was made with another model"):
         ist.Index.load(folder / "index", other).query(table()[:1])
+
+
+# -- denoise ------------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_smaller_than_a_tile_and_rows_that_cannot_be_denoised() -> None:
+    rng, numbers = np.random.default_rng(0), table()[["size", "weight"]]
+    with refused("smaller than a tile of 32 x 32; set tile=12"):
+        ist.Denoiser(tile=32).fit(rng.random((30, 12, 12)))
+    with refused("too small to be restored alone"):
+        ist.Denoiser(regime="single").fit_transform(rng.random((5, 5)))
+    numbers.loc[3] = np.nan
+    with refused("have gaps"):
+        ist.Denoiser().fit(numbers)
+    with refused("say how strong it is"):
+        ist.Denoiser(regime="noisy").fit(table()[["size", "weight"]])
 
 
 # -- impute, detect -----------------------------------------------------------------------------------------------------
@@ -191,6 +240,13 @@ def test_what_was_never_fitted() -> None:
         ("sample -m conditional -o new.csv --condition kind=huge", "huge"),
         ("sample -m conditional -o new.csv --condition large", "names no column"),
         ("sample -m nowhere -o new.csv", "no model at"),
+        ("sample -m synthesizer -o new.csv --where kind=huge", "kind=huge; it holds large, small"),
+        ("sample -m synthesizer -o new.csv --where size=50..", "no row of the training data has size=50.."),
+        ("sample -m synthesizer -o new.csv --where large", "write COLUMN=VALUE"),
+        ("denoise rows.csv -m model -o clean.csv", "is a saved Autoencoder; give a denoiser"),
+        ("denoise rows.csv --clean nowhere.csv -o clean.csv", "nowhere.csv"),
+        ("augment rows.csv -m synthesizer -o more.csv", "is a saved Synthesizer; give an autoencoder"),
+        ("augment rows.csv -m model -o more.csv --labels kind", "the model was trained on the column 'kind'"),
         ("interpolate rows.csv -m model -o walk.csv --rows 0,80", "the data has the rows 0 to 79"),
         ("interpolate rows.csv -m model -o walk.csv --rows 0", "must name two rows"),
         ("interpolate rows.csv -m model -o walk.csv --rows 0,1 --path winding", "'winding' is not known"),

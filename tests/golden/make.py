@@ -35,6 +35,21 @@ def main() -> None:
             compressor = Compressor(engines="classical", chunk_values=300, **settings).fit(data)
             compressor.engines_ = {engine: compressor.engines_[engine]}
             compressor.compress(data, HERE / f"{name}-{engine}.isth")
+    t, y, x = np.meshgrid(np.arange(40), np.arange(9), np.arange(10), indexing="ij")
+    field = (np.sin(t / 9) * np.cos(y / 3) + x * y / 50 + rng.normal(0, 0.01, t.shape)).astype("f4")
+    field[3, 4, 5] = np.nan
+    series = np.cumsum(rng.normal(size=(300, 3)), 0)
+    price = np.round(rng.gamma(2, 9, 160), 2)
+    kinds = pa.array(rng.choice(["a", "b", None], 160))
+    mixed = pa.table({"n": rng.integers(0, 30, 160), "p": price, "q": 2 * price + rng.integers(0, 3, 160), "s": kinds})
+    for engine, name, data, settings in (
+        ("lattice", "v1-field", field, {"abs": 0.01}),
+        ("lattice", "v1-series", series, {"rel": 0.001}),
+        ("columns", "v1-mixed", mixed, {}),
+    ):
+        compressor = Compressor(engines=[engine], effort="quick", random_state=0, **settings).fit(data)
+        compressor.engines_ = {engine: compressor.engines_[engine]}
+        compressor.compress(data, HERE / f"{name}-{engine}.isth")
     sys.path.insert(0, str(HERE.parent))
     from compression_data import digest
 

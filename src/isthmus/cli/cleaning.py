@@ -132,7 +132,7 @@ def _loaded(model: Path) -> Denoiser:
 
     loaded = load(model)
     if not isinstance(loaded, Denoiser):
-        raise SettingError(f"{str(model)!r} holds a {type(loaded).__name__}; give a saved Denoiser, or none.")
+        raise SettingError(f"{str(model)!r} is a saved {type(loaded).__name__}; give a denoiser, or none.")
     return loaded
 
 

@@ -154,7 +154,9 @@ def _judge(data: Path, model: Path, rule: dict[str, Any], novelty: bool, seed: i
     if isinstance(loaded, Autoencoder):
         return _by_autoencoder(loaded, data, rule, novelty, seed)
     if not isinstance(loaded, AnomalyDetector):
-        raise ModelFileError(f"{model} holds a {type(loaded).__name__}; `detect` takes a detector or an autoencoder.")
+        raise ModelFileError(
+            f"{model} is a saved {type(loaded).__name__}; `detect` takes a detector or an autoencoder."
+        )
     if save is not None:
         raise SettingError(f"--save keeps a detector that is made here, and {model} is one already; copy that folder.")
     if novelty:

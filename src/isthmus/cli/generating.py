@@ -53,7 +53,7 @@ def sample(
         return
     if where or balance:
         raise SettingError(
-            f"{str(model)!r} holds a {type(loaded).__name__}; --where and --balance need a synthesizer: "
+            f"{str(model)!r} is a saved {type(loaded).__name__}; --where and --balance need a synthesizer: "
             "isthmus synthesize DATA -o OUT --save MODEL."
         )
     ae = as_autoencoder(loaded, model)

@@ -102,7 +102,7 @@ def info(
 def _report_use(used: Any, model: Path, data: Path | None, out: Path, color_by: str | None, json: bool) -> None:
     """Write the page of a saved model that is no single autoencoder."""
     if color_by is not None:
-        raise SettingError(f"--color-by colours the codes of an autoencoder; {model} holds a {type(used).__name__}.")
+        raise SettingError(f"--color-by colours the codes of an autoencoder; {model} is a saved {type(used).__name__}.")
     page = _page(used, model, None if data is None else read_like(data, used)[0])
     page.save(out)
     if json:
@@ -132,7 +132,7 @@ def _print_use(used: Any, model: Path, json: bool) -> None:
 
 def _page(used: Any, model: Path, X: Any) -> Page:
     if not hasattr(used, "report"):
-        raise ModelFileError(f"{model} holds a {type(used).__name__}, which has no page; load it in Python.")
+        raise ModelFileError(f"{model} is a saved {type(used).__name__}, which has no page; load it in Python.")
     return used.report(X)
 
 

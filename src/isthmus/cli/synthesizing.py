@@ -130,7 +130,9 @@ def augment(
     spare_the_input(data, out)
     ae = load(model)
     if not isinstance(ae, Autoencoder):
-        raise SettingError(f"{str(model)!r} holds a {type(ae).__name__}; augment needs an autoencoder (isthmus fit).")
+        raise SettingError(
+            f"{str(model)!r} is a saved {type(ae).__name__}; give an autoencoder, as `isthmus fit` writes."
+        )
     check_place(out, ae.codec_.kind, folded=False)
     X, whole = read_like(data, ae)
     y = None if labels is None else _labels(labels, whole, ae.codec_.feature_names)

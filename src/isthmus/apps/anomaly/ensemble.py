@@ -48,7 +48,7 @@ def learn_ensemble(X: Any, learned: Learned, prunes: bool, rng: np.random.Genera
     head = heads["rarity"] = Frequencies.learn(rows, kept, columns)
     found["rarity"] = head.of(rows, np.isin(np.arange(len(pool)), kept))
     if isinstance(learned.codec, TableCodec) and len(pool) >= FEWEST_ROWS and Plausibility.fits(columns):
-        heads[PLAUSIBILITY], found[PLAUSIBILITY] = Plausibility.learn(rows, learned.codec, kept, columns, rng)
+        heads[PLAUSIBILITY], found[PLAUSIBILITY] = Plausibility.learn(rows, learned.codec, columns, rng)
     judge = Judge.settle(heads, found, kept, columns)
     return judge, judge.combine_references(found)
 

@@ -50,10 +50,15 @@ class Plausibility:
 
     @classmethod
     def learn(
-        cls, rows: Rows, codec: TableCodec, kept: np.ndarray, columns: Columns, rng: np.random.Generator
+        cls, rows: Rows, codec: TableCodec, columns: Columns, rng: np.random.Generator
     ) -> tuple[Plausibility, np.ndarray]:
-        """Learn from the ``kept`` rows; return the head, and what it says of all rows by members that have not seen them."""
-        taught = kept if len(kept) <= LARGEST else np.sort(rng.choice(kept, LARGEST, replace=False))
+        """Learn from ``rows``; return the head, and what it says of all of them by members that have not seen them.
+
+        It learns from suspicious rows too: without them every rare category would count as one that cannot be.
+        """
+        taught = (
+            np.arange(len(rows)) if len(rows) <= LARGEST else np.sort(rng.choice(len(rows), LARGEST, replace=False))
+        )
         coding, cells = Coding.of(codec, *encoded_rows(rows.subset(taught)))
         recipe = Recipe.of(coding, len(taught))
         recipe = recipe._replace(hide=HIDE, steps=min(recipe.steps, MOST_STEPS))

@@ -153,7 +153,7 @@ def _splits(labels: np.ndarray, folds: int, repeats: int, seed: int) -> list[tup
     if counts.min() < folds:
         rare = values[counts.argmin()]
         raise DataError(
-            f"label {rare!r} has {counts.min()} rows, fewer than {folds} folds; leave it out, or take fewer."
+            f"label {str(rare)!r} has {counts.min()} rows, fewer than {folds} folds; leave it out, or take fewer."
         )
     splitter = RepeatedStratifiedKFold(n_splits=folds, n_repeats=repeats, random_state=seed)
     found = splitter.split(np.zeros((len(labels), 1)), labels)

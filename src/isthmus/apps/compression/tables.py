@@ -192,16 +192,19 @@ def _columns(table: Any) -> Iterator[Column]:
         yield column
 
 
-def _unindexed(table: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return a pandas frame with its index, unless it only counts, as first columns, and the names the index had."""
-    if frames.family_of(table) != "pandas":
-        return table, ()
+def only_counts(table: Any) -> bool:
+    """Say whether the index of a pandas frame tells nothing but which row is which."""
     import pandas as pd
 
     index = table.index
-    if isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1 and index.name is None:
+    return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1 and index.name is None
+
+
+def _unindexed(table: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return a pandas frame with its index, unless it only counts, as first columns, and the names the index had."""
+    if frames.family_of(table) != "pandas" or only_counts(table):
         return table, ()
-    names = tuple(index.names)
+    names = tuple(table.index.names)
     labels = [f"index {place}" if name is None or name in table.columns else name for place, name in enumerate(names)]
     return table.reset_index(names=labels), names
 

@@ -1,4 +1,4 @@
-"""Tables without loss: column after column, every value given earlier columns of its row and of the rows around, decision by decision.
+"""Tables without loss: column after column, every value given columns of its row and of the rows around, decision by decision.
 
 What is learned is small: the order of the columns, which of them a column looks at, and the weights of its linear predictions.
 The statistics themselves are gathered by the decoder as it goes (`columns_mixing`, `columns_guess`), and cost no bytes.
@@ -11,13 +11,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from isthmus.apps.compression.coder import Decoder, Encoder
-from isthmus.apps.compression.engines.columns_plan import NUMBERS, PARENTS, PREDICTORS, Column, Predictor
+from isthmus.apps.compression.coder import Decoder, Encoder, bit_lengths
+from isthmus.apps.compression.engines.columns_plan import NUMBERS, OTHERS, PARENTS, PREDICTORS, REACH, Column, Predictor
 from isthmus.apps.compression.engines.columns_walk import Walk
 from isthmus.apps.compression.engines.engine import UnsuitedError
 from isthmus.errors import DataError
 
-REACH = 1 << 60
 _MOST = 4096
 
 
@@ -30,16 +29,16 @@ class Columns:
 
     @classmethod
     def learn(cls, X: np.ndarray, stride: int, seed: int, effort: str) -> Self | None:
-        """Learn of ``X`` (n, m); None where it is no table, where something may be lost, or where numbers are too large."""
+        """Learn of ``X`` (n, m); None where it is no table, or where something may be lost."""
         from isthmus.apps.compression.engines.columns_fit import learn
 
-        if X.ndim != 2 or stride != 1 or len(X) < 16 or not 0 < X.shape[1] <= _MOST or np.abs(X).max() >= REACH:
+        if X.ndim != 2 or stride != 1 or len(X) < 16 or not 0 < X.shape[1] <= _MOST:
             return None
         return cls(tuple(learn(X, effort)))
 
     def encode(self, X: np.ndarray, stride: int) -> tuple[bytes, np.ndarray]:
         """Return the payload and X itself."""
-        if stride != 1 or X.ndim != 2 or X.shape[1] != len(self.columns) or np.abs(X).max(initial=0) >= REACH:
+        if stride != 1 or X.ndim != 2 or X.shape[1] != len(self.columns):
             raise UnsuitedError
         encoder = Encoder()
         known = np.zeros(X.shape[::-1], np.int64)
@@ -79,9 +78,10 @@ class Columns:
 
 def _put(encoder: Encoder, c: Column, j: int) -> None:
     encoder.put_integers(np.array([c.place - j, c.least, c.size, len(c.levels)]))
-    encoder.put_integers(np.diff(c.levels, prepend=c.least))
-    encoder.put_bits(np.array([c.mode, len(c.parents), len(c.predictors)]), 3)
-    for a, lag in c.parents:
+    if c.levels:
+        _put_gaps(encoder, np.diff(np.array(c.levels, np.int64)).astype(np.uint64))
+    encoder.put_bits(np.array([c.mode, len(c.parents), len(c.others), len(c.predictors)]), 3)
+    for a, lag in (*c.parents, *c.others):
         encoder.put_bits(np.array([a]), j.bit_length())
         encoder.put_bits(np.array([lag + 1]), 2)
     for p in c.predictors:
@@ -93,20 +93,50 @@ def _put(encoder: Encoder, c: Column, j: int) -> None:
         encoder.put_integers(np.array([n >> shift for n, shift in zip(numbers, shifts, strict=True)]))
 
 
+def _put_gaps(encoder: Encoder, gaps: np.ndarray) -> None:
+    """Write whole numbers (n,) uint64: how many bits each has, and those bits."""
+    widths = bit_lengths(gaps)
+    least = int(widths.min(initial=64))
+    room = int(widths.max(initial=0)) - least if len(gaps) else 0
+    encoder.put_bits(np.array([least, max(room, 0)]), 7)
+    encoder.put_bits(widths - least, max(room, 0).bit_length())
+    for width in np.unique(widths).tolist():
+        encoder.put_bits(gaps[widths == width], width)
+
+
+def _gaps(decoder: Decoder, count: int) -> np.ndarray:
+    """Read what ``_put_gaps`` wrote, as int64 that may wrap around."""
+    least, room = decoder.get_bits(2, 7).tolist()
+    widths = least + decoder.get_bits(count, room.bit_length()).astype(np.int64)
+    if room > 64 or (widths > 64).any():
+        raise DataError("the model of the columns lists values that none can be; the file is damaged.")
+    gaps = np.zeros(count, np.uint64)
+    for width in np.unique(widths).tolist():
+        gaps[widths == width] = decoder.get_bits(int((widths == width).sum()), width)
+    return gaps.view(np.int64)
+
+
 def _get(decoder: Decoder, j: int, most: int) -> Column:
     step, least, size, levels = decoder.get_integers(4).tolist()
-    if not (0 <= levels <= most and 0 < size <= 2 * REACH and abs(least) <= REACH and (not levels or levels == size)):
+    if not (0 <= levels <= most and 0 < size <= REACH and (not levels or levels == size)):
         raise DataError("the model of the columns describes a column that none can be; the file is damaged.")
-    values = np.cumsum(decoder.get_integers(levels)) + (least if levels else 0)
-    mode, parents, predictors = decoder.get_bits(3, 3).tolist()
-    fine = (np.diff(values) > 0).all() and mode <= predictors <= (PREDICTORS if size <= NUMBERS else 0)
+    gaps = _gaps(decoder, levels - 1) if levels else np.zeros(0, np.int64)
+    values = np.cumsum(np.concatenate([[least], gaps])) if levels else gaps
+    mode, parents, others, predictors = decoder.get_bits(4, 3).tolist()
+    fine = (
+        (values[1:] > values[:-1]).all()
+        and least <= (1 << 63) - size
+        and mode <= predictors <= (PREDICTORS if size <= NUMBERS else 0)
+    )
     looked = []
-    for _ in range(min(parents, PARENTS)):
+    for _ in range(parents + others):
         looked.append((int(decoder.get_bits(1, j.bit_length())[0]), int(decoder.get_bits(1, 2)[0]) - 1))
-    if not fine or parents > PARENTS or any(a >= j or lag > 1 for a, lag in looked):
+    if not fine or parents > PARENTS or others > OTHERS or any(a >= j or lag > 1 for a, lag in looked):
         raise DataError("the model of the columns describes a column that none can be; the file is damaged.")
     said = tuple(_predictor(decoder, j) for _ in range(predictors))
-    return Column(j + step, least, size, tuple(values.tolist()), mode, tuple(looked), said)
+    return Column(
+        j + step, least, size, tuple(values.tolist()), mode, tuple(looked[:parents]), tuple(looked[parents:]), said
+    )
 
 
 def _predictor(decoder: Decoder, j: int) -> Predictor:

@@ -1,4 +1,4 @@
-"""How columns learn: which earlier columns tell most about one, its linear predictions by least squares, and what then is cheapest."""
+"""How columns learn: which earlier columns tell most about one, its linear predictions, and which way is cheapest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from dataclasses import replace
 import numpy as np
 
 from isthmus.apps.compression.coder import Encoder
-from isthmus.apps.compression.engines.columns_plan import NUMBERS, PARENTS, SHIFT, Column, Predictor, feature
+from isthmus.apps.compression.engines.columns_plan import (
+    NUMBERS,
+    OTHERS,
+    PARENTS,
+    REACH,
+    SHIFT,
+    Column,
+    Predictor,
+    feature,
+)
 from isthmus.apps.compression.engines.columns_walk import Walk
 
 _SAMPLE = 1 << 15
@@ -36,7 +45,8 @@ def in_order(X: np.ndarray, order: list[int]) -> list[Column]:
         column = _scaled(X[:, place], place)
         known[j] = u = column.ranks(X[:, place])
         if column.size > 1:
-            column = replace(column, parents=_parents(u, binned))
+            parents, others = _parents(u, binned)
+            column = replace(column, parents=parents, others=others)
             if _FEW < column.size < NUMBERS:
                 column = replace(column, predictors=tuple(_predictors(u, known[:j], columns, bool(column.parents))))
                 column = _cheapest(column, j, known[:, tried], columns)
@@ -56,10 +66,10 @@ def _blocks(n: int, most: int) -> np.ndarray:
 def _scaled(x: np.ndarray, place: int) -> Column:
     """Return the column's values as a range, or as a list of levels where the range has enough holes to pay for it."""
     levels = np.unique(x)
-    least, size = int(levels[0]), int(levels[-1] - levels[0]) + 1
+    least, size = int(levels[0]), int(levels[-1]) - int(levels[0]) + 1
     holes = np.log2(size / len(levels))
-    listed = len(levels) * (2 * max(holes, 0.5) + 2)
-    if holes > 0.1 and len(x) * holes * 0.3 > listed:
+    listed = len(levels) * (holes + 3)
+    if size >= REACH or (holes > 0.1 and len(x) * holes * 0.3 > listed):
         return Column(place, least, len(levels), tuple(levels.tolist()))
     return Column(place, least, size, ())
 
@@ -87,10 +97,10 @@ def _quantiles(u: np.ndarray, bins: int = 48) -> np.ndarray:
     return np.searchsorted(edges, u, side="right")
 
 
-def _parents(u: np.ndarray, binned: list[np.ndarray]) -> tuple[tuple[int, int], ...]:
+def _parents(u: np.ndarray, binned: list[np.ndarray]) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Choose, one after another, the earlier columns given which u costs least (adaptive counts, so that fine contexts pay)."""
     if not binned:
-        return ()
+        return (), ()
     n = len(u)
     some = np.unique(np.linspace(0, n - 1, min(n, _SCREEN)).astype(int))
     y, nothing = _quantiles(u), np.zeros(n, np.int64)
@@ -101,7 +111,8 @@ def _parents(u: np.ndarray, binned: list[np.ndarray]) -> tuple[tuple[int, int], 
     candidates = {(a, lag): binned[a][np.clip(some + lag, 0, n - 1)] for a, lag in pool}
     chosen: list[tuple[int, int]] = []
     y, context = y[some], nothing[some]
-    before = _bits(y, context)
+    before = nothing_known = _bits(y, context)
+    alone = {c: _bits(y, b) for c, b in candidates.items()}
     while len(chosen) < PARENTS:
         costs = {c: _bits(y, _joined(context, b)) for c, b in candidates.items() if c not in chosen}
         best = min(costs, key=lambda c: costs[c], default=None)
@@ -109,7 +120,8 @@ def _parents(u: np.ndarray, binned: list[np.ndarray]) -> tuple[tuple[int, int], 
             break
         context, before = _joined(context, candidates[best]), costs[best]
         chosen.append(best)
-    return tuple(chosen)
+    others = [c for c in pool if c not in chosen and alone[c] < nothing_known - 24][:OTHERS]
+    return tuple(chosen), tuple(others)
 
 
 def _joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -211,9 +223,9 @@ def _rounded(causes: list, w: np.ndarray, features: list[np.ndarray], u: np.ndar
     for v, x in zip(w, features, strict=True):
         size = float(x.std()) + 1e-9
         unit = max(int(np.log2(max(spread, 0.02) / 8 / size * 2**SHIFT)), 0) if not exact else 0
-        whole.append(int(round(v * 2**SHIFT / 2**unit)) << unit)
+        whole.append(round(v * 2**SHIFT / 2**unit) << unit)
     linear = sum((v / 2**SHIFT * x for v, x in zip(whole, features, strict=True)), start=np.zeros(len(u)))
-    middle = 0 if exact else int(round(float(np.median(u - linear)) * 2**SHIFT / 2**12)) << 12
+    middle = 0 if exact else round(float(np.median(u - linear)) * 2**SHIFT / 2**12) << 12
     size = max(1, min(int(256 * float(np.abs(u - linear - middle / 2**SHIFT).mean())), NUMBERS))
     size = 1 << size.bit_length() - 1 if size < 8 else size >> size.bit_length() - 3 << size.bit_length() - 3
     return Predictor(tuple(causes), tuple(whole[:-1]), whole[-1], middle, size)

@@ -1,6 +1,6 @@
 """Guesses at a number: a law around a prediction, as wide as errors were in like rows, halved interval by interval.
 
-prediction (g, n) --mean and size of earlier errors in its context--> centre, scale --logistic--> log-odds of one interval to another
+prediction (g, n) --errors so far in its context--> centre, scale --logistic--> log-odds of one interval to another
 
 Whole numbers throughout: predictions and scales in 256ths, chances of 2^40.
 """

@@ -1,9 +1,9 @@
-"""Binary decisions of many rows at once, by what was seen in several contexts: counts, what such counts came to, and a mixture of both.
+"""Binary decisions of many rows at once, by what was seen in several contexts: counts, what such counts came to, a mixture.
 
-slots (c, n) --counts--> log-odds, states --what followed such states--> log-odds; weighted sum (2 c + g, n) --> p, table of one bit
+slots (c, n) --counts--> log-odds, states --what followed such states--> log-odds; weighted sum --> p, a table of one bit
 
-Counts are adaptive, so contexts cost no bytes; they are brought up to date when all rows of a step are known (Mahoney 2005 for the
-mixture in the logistic domain, and for the states). Whole numbers throughout: log-odds in 256ths, p of 2^16, weights of 2^16.
+Counts are adaptive, so contexts cost no bytes; they are brought up to date when all rows of a step are known (Mahoney 2005 for
+the mixture in the logistic domain, and for the states). Whole numbers throughout: log-odds in 256ths, p and weights of 2^16.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Mixer:
     first kind, and of the second; ``slots``: 2^slots counts for each context.
     """
 
-    def __init__(self, contexts: int, told: int, sets: tuple[int, int], slots: int) -> None:
+    def __init__(self, contexts: int, told: int, sets: int, slots: int, deep: int) -> None:
+        self.deep = deep
         self.contexts = contexts
         self.slots = slots
         self.counts = np.zeros((2, contexts << slots), np.uint16)
@@ -60,11 +61,11 @@ class Mixer:
         inputs = 2 * contexts + told
         start = np.full(inputs, (1 << 16) * 2 // (3 * contexts), np.int64)
         start[2 * contexts :] = (1 << 16) // (2 * max(told, 1))
-        self.weights = [np.tile(start, (count, 1)) for count in sets]
+        self.weights = [np.tile(start, (count, 1)) for count in (sets, _LEVELS)]
         self.base = (np.arange(contexts) << slots)[:, None]
-        self.steps = [np.zeros(count, np.int64) for count in sets]
+        self.steps = [np.zeros(count, np.int64) for count in (sets, _LEVELS)]
 
-    def probabilities(self, slots: np.ndarray, told: np.ndarray, which: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def probabilities(self, slots: np.ndarray, told: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         """Return p(1) of 2^16 for decisions (n,): their slots (contexts, n), other log-odds (told, n), sets of weights (n,)."""
         self.place = (slots & ((1 << self.slots) - 1)) + self.base
         zeros, ones = self.counts[0][self.place], self.counts[1][self.place]
@@ -74,8 +75,9 @@ class Mixer:
         self.state = (level[zeros] * _LEVELS + level[ones]) + (np.arange(self.contexts) * _LEVELS**2)[:, None]
         indirect = table[self.states[1][self.state]] - table[self.states[0][self.state]]
         self.inputs = np.clip(np.concatenate([direct, indirect, told]), -_BOUND, _BOUND)  # (inputs, n)
-        self.which = which
-        weights = self.weights[0][which[0]] + self.weights[1][which[1]]
+        total = np.minimum(zeros[self.deep] + ones[self.deep], _MOST)
+        self.which = kinds, level[total]
+        weights = self.weights[0][self.which[0]] + self.weights[1][self.which[1]]
         mixed = np.einsum("cn,nc->n", self.inputs, weights) >> 17
         self.p = _squash()[np.clip(mixed, -12 * 256, 12 * 256) + 12 * 256]
         return self.p

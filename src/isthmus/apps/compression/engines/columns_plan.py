@@ -10,10 +10,13 @@ from isthmus.apps.compression.engines.engine import UnsuitedError
 
 NUMBERS = 1 << 40
 """Columns of more values than that have no predictions."""
+REACH = 1 << 60
+"""Columns that span more are lists of values."""
 BINS = 64
 SHIFT = 24
 """Weights are whole numbers over 2^SHIFT."""
 PARENTS = 6
+OTHERS = 4
 PREDICTORS = 3
 _PRODUCT = 20
 
@@ -50,7 +53,7 @@ class Column:
 
     ``place``: where it stands in the table. ``least``, ``size``: its values are least + (0 .. size - 1), or, with ``levels``,
     these. ``mode``: 0: by rank, else by how far it is from the prediction of that predictor. ``parents``: earlier columns that
-    are contexts, each with the row (-1, 0, 1 from here) it is taken from.
+    are contexts together, each with the row (-1, 0, 1 from here) it is taken from; ``others``: contexts one by one.
     """
 
     place: int
@@ -59,6 +62,7 @@ class Column:
     levels: tuple[int, ...]
     mode: int = 0
     parents: tuple[tuple[int, int], ...] = ()
+    others: tuple[tuple[int, int], ...] = ()
     predictors: tuple[Predictor, ...] = ()
 
     def ranks(self, x: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """One column of n rows on its way through the coder: in lanes, decision by decision.
 
-rows in lanes (steps, lanes)      step t: all lanes at once; the row before is the step before, the counts are those of all steps before
+rows in lanes (steps, lanes)      step t: all lanes at once; the row before is the step before, counts are of all steps before
 rank -> decisions of a tree       or        rank - prediction -> zero? sign, exponent, mantissa
 """
 
@@ -31,9 +31,11 @@ class Walk:
         self.steps = int(np.clip(rows // _LANES[0], 1, max(_STEPS, rows // _LANES[1])))
         self.lanes = -(-rows // self.steps)
         at = np.arange(rows)
-        self.parents = [
-            columns[a].binned(known[a][np.clip(at + lag, 0, max(rows - 1, 0))]) for a, lag in column.parents
+        looked = [
+            columns[a].binned(known[a][np.clip(at + lag, 0, max(rows - 1, 0))])
+            for a, lag in (*column.parents, *column.others)
         ]
+        self.parents, self.others = looked[: len(column.parents)], looked[len(column.parents) :]
         self.linear = [predictor.over(known, columns, rows) for predictor in column.predictors]
         self.depth = max(int(column.size - 1).bit_length(), 1)
         self.errors = np.zeros(rows, np.int64)
@@ -43,8 +45,7 @@ class Walk:
         contexts = len(self._contexts(nothing, nothing, nothing.astype(bool)))
         slots = int(np.clip(int(rows * min(self.depth, 16)).bit_length() + 1, 8, _SLOTS))
         kinds = 2 + 64 + _MANTISSA if column.mode else 64
-        self.sets = 6 if self.parents else 1
-        self.mixer = Mixer(contexts, len(spreads), (kinds, self.sets), slots)
+        self.mixer = Mixer(contexts, len(spreads), kinds, slots, self.deep)
 
     def run(self, coder: Encoder | Decoder, ranks: np.ndarray | None) -> None:
         """Write ``ranks``, or read them, into ``known``."""
@@ -98,7 +99,6 @@ class Walk:
         back = np.maximum(rows - 1, 0)
         before = np.where(first, -1, own[back])
         parts = [p[rows] for p in self.parents]
-        self.second = np.zeros(len(rows), np.int64)
         found = [hashed(np.zeros_like(P))]
         if self.column.mode:
             error = np.where(first, 0, self.errors[back])
@@ -114,6 +114,10 @@ class Walk:
             found.append(hashed(part, 5 + i))
         for i in range(2, len(parts) + 1):
             found.append(hashed(*parts[:i], 20 + i))
+        self.deep = len(found) - 1
+        for i, other in enumerate(self.others):
+            found.append(hashed(other[rows], 30 + i))
+            found.append(hashed(other[rows], *parts[:1], 40 + i))
         if parts:
             found.append(hashed(parts[0], before, 11))
         if len(parts) > 1:
@@ -124,7 +128,7 @@ class Walk:
         return np.stack(found)
 
     def _decide(self, coder, node, kind, told, some, zero, one) -> np.ndarray:
-        """Code a decision (n,) at these nodes for some of the rows: of ``zero`` or ``one``, given by their ends; None: all else."""
+        """Code a decision (n,) at these nodes for some rows: of ``zero`` or ``one``, given by their ends; None: all else."""
         n = len(some)
         odds = np.zeros((0, n), np.int64)
         if self.guesses is not None:
@@ -137,7 +141,7 @@ class Walk:
                 other = guesses.below(one[1]) - (edges[1] if one[0] is zero[1] else guesses.below(one[0]))
             odds = guesses.odds(chance, other)
         slots = (hashed(self.contexts[:, some], node[None] + 1) >> np.uint64(20)).astype(np.int64)
-        p = self.mixer.probabilities(slots, odds, (np.full(n, kind), self.second[some]))
+        p = self.mixer.probabilities(slots, odds, np.full(n, kind))
         table = np.stack([np.zeros_like(p), 65536 - p, np.full_like(p, 65536)], 1)
         if told is None:
             bits = coder.get(table)
@@ -186,7 +190,6 @@ class Walk:
             below, above = (np.zeros(len(some), np.int64), P[some]), (P[some] + 1, np.full(len(some), size))
             up[some] = self._decide(coder, nothing[some] + 1, 1, bits, some, below, above)
         room = np.where(up == 1, size - 1 - P, P)
-        low, high = np.ones(n, np.int64), np.minimum(room, 1) + 1  # the magnitude is in low .. high - 1
         exponent = np.zeros(n, np.int64)
         some = np.flatnonzero((more == 1) & (room > 1))
         e = 0

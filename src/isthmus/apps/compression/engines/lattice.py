@@ -82,16 +82,16 @@ class Lattice:
     def _run(self, rows: int, stride: int, exchange: Exchange) -> np.ndarray:
         """Walk all sites; ``exchange`` is told P and the scales, and says k."""
         shape = (rows, *self.shape[1:])
-        decoded, errors = run(self.layout, shape, self.mean, stride, lambda key, site: self.rules.get(key), exchange)
+        decoded, _ = run(self.layout, shape, self.mean, stride, lambda key, site: self.rules.get(key), exchange)
         return self.layout.rows_of(decoded, shape)
 
     def to_bytes(self) -> bytes:
         """Return the layout, the shape, and rule by rule."""
         encoder = Encoder()
-        rows, *numbers = astuple(self.layout)
-        for numbers in ([_ROWS.index(rows), *numbers, len(self.shape)], self.shape, [self.mean]):
+        rows, *others = astuple(self.layout)
+        for numbers in ([_ROWS.index(rows), *others, len(self.shape)], self.shape, [self.mean]):
             encoder.put_integers(np.array(numbers))
-        for key, (taps, sizes) in templates(self.layout, self.shape).items():
+        for key, (taps, _) in templates(self.layout, self.shape).items():
             rule = self.rules.get(key)
             encoder.put_bits(np.array([rule is not None]), 1)
             if rule is not None:

@@ -1,7 +1,7 @@
-"""How a lattice learns: least squares on what the decoder will have seen, as few taps as pay for their bytes, and sizes by their likelihood.
+"""How a lattice learns: least squares on what the decoder will have seen, taps that pay for their bytes, sizes by likelihood.
 
-1. a walk over X that finds the weights of a rule where it is first needed, from what is decoded until then (of what is not, X with
-   the noise of quantisation stands in)     2. sizes and laws from its residuals     3. the layout whose bytes are fewest
+1. a walk over X that finds the weights of a rule where it is first needed, from what is decoded until then (of what is not,
+   X with the noise of quantisation stands in)     2. sizes and laws from its residuals     3. the layout whose bytes are fewest
 """
 
 from __future__ import annotations

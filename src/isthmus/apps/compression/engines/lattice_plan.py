@@ -1,4 +1,4 @@
-"""The order in which a lattice is walked: frames in time from coarse to fine, channels one by one, points of a frame from coarse to fine.
+"""The order in which a lattice is walked: frames from coarse to fine, channels one by one, points from coarse to fine.
 
     times        0 ---------------- 8      then 4, then 2 6, then 1 3 5 7: each between two known ones
     points       o . o     o . o     o x o
