@@ -1153,7 +1153,7 @@ var me = 12, he = 70, ge = 8e4, _e = 31, ve = 200, ye = class {
 	drawChart() {
 		let { judged: e } = this;
 		if (!e) return;
-		let { counts: t, edges: n } = e, [r, i] = [n[0], n.at(-1)], a = Math.max(...t), o = a > Ce, s = (e) => e ? (o ? Math.log1p(e) / Math.log1p(a) : e / a) * (Q - 12) : 0, c = (e) => Z * (e - r) / (i - r), u = Math.max(0, Math.min(Z, c(this.threshold))), d = l("svg", { viewBox: `0 0 ${Z} ${Q + 16}` });
+		let { counts: t, edges: n } = e, [r, i] = [n[0], n.at(-1)], a = Math.max(...t), o = a > Ce, s = (e) => e ? Math.max(3, (o ? Math.log1p(e) / Math.log1p(a) : e / a) * (Q - 12)) : 0, c = (e) => Z * (e - r) / (i - r), u = Math.max(0, Math.min(Z, c(this.threshold))), d = l("svg", { viewBox: `0 0 ${Z} ${Q + 16}` });
 		t.forEach((e, t) => {
 			let [r, i] = [c(n[t]), c(n[t + 1])], a = (r + i) / 2 > u;
 			d.append(l("rect", {
