@@ -1021,7 +1021,7 @@ var me = 12, he = 70, ge = 8e4, _e = 31, ve = 200, ye = class {
 		else if (e.key === "-") this.zoom(1 / 1.3);
 		else if (e.key === "0") this.fit();
 		else if (e.key === "j" || e.key === "k") {
-			let t = this.marks.picked + (e.key === "j" ? 1 : -1);
+			let t = e.key === "j" ? this.marks.picked + 1 : Math.max(this.marks.picked, 0) - 1;
 			this.on.pick((t + this.count) % this.count, !1);
 		} else return;
 		e.preventDefault();
@@ -1643,14 +1643,14 @@ var Fe = class {
 		for (let e of n.notes) this.note(e);
 	}
 	pick(e) {
-		this.fetch(e);
+		this.map.marks.picked = e, this.fetch(e);
 	}
 	open(e) {
 		this.tabs.open(e);
 	}
 	fetch = u(async (e) => {
 		try {
-			this.picked = await this.api.row(e), this.map.marks.picked = e, this.map.reveal(e), this.map.redraw();
+			this.picked = await this.api.row(e), this.map.reveal(e), this.map.redraw();
 			for (let e of this.panels) e.picked?.(this.picked);
 			this.root.dataset.picked = String(e);
 		} catch (e) {
