@@ -379,7 +379,7 @@ export class MapView {
     else if (event.key === "-") this.zoom(1 / 1.3);
     else if (event.key === "0") this.fit();
     else if (event.key === "j" || event.key === "k") {
-      const next = this.marks.picked + (event.key === "j" ? 1 : -1);
+      const next = event.key === "j" ? this.marks.picked + 1 : Math.max(this.marks.picked, 0) - 1;
       this.on.pick((next + this.count) % this.count, false);
     } else return;
     event.preventDefault();

@@ -476,7 +476,7 @@ var ie = 300, ae = class {
 	minus: "M5 12h14",
 	fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
 	theme: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zm0 2v14a7 7 0 0 1 0-14z",
-	help: "M9 9.5a3 3 0 1 1 4.2 2.7c-.8.4-1.2 1-1.200 1.8v.5M12 17.8v.2"
+	help: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM9.6 9.6a2.4 2.4 0 1 1 3.5 2.2c-.7.4-1.1.9-1.1 1.6v.3M12 16.6v.1"
 };
 function M(e) {
 	let t = l("path", {
@@ -1021,7 +1021,7 @@ var me = 12, he = 70, ge = 8e4, _e = 31, ve = 200, ye = class {
 		else if (e.key === "-") this.zoom(1 / 1.3);
 		else if (e.key === "0") this.fit();
 		else if (e.key === "j" || e.key === "k") {
-			let t = this.marks.picked + (e.key === "j" ? 1 : -1);
+			let t = e.key === "j" ? this.marks.picked + 1 : Math.max(this.marks.picked, 0) - 1;
 			this.on.pick((t + this.count) % this.count, !1);
 		} else return;
 		e.preventDefault();
@@ -1153,7 +1153,7 @@ var me = 12, he = 70, ge = 8e4, _e = 31, ve = 200, ye = class {
 	drawChart() {
 		let { judged: e } = this;
 		if (!e) return;
-		let { counts: t, edges: n } = e, [r, i] = [n[0], n.at(-1)], a = Math.max(...t), o = a > Ce, s = (e) => e ? (o ? Math.log1p(e) / Math.log1p(a) : e / a) * (Q - 12) : 0, c = (e) => Z * (e - r) / (i - r), u = Math.max(0, Math.min(Z, c(this.threshold))), d = l("svg", { viewBox: `0 0 ${Z} ${Q + 16}` });
+		let { counts: t, edges: n } = e, [r, i] = [n[0], n.at(-1)], a = Math.max(...t), o = a > Ce, s = (e) => e ? Math.max(3, (o ? Math.log1p(e) / Math.log1p(a) : e / a) * (Q - 12)) : 0, c = (e) => Z * (e - r) / (i - r), u = Math.max(0, Math.min(Z, c(this.threshold))), d = l("svg", { viewBox: `0 0 ${Z} ${Q + 16}` });
 		t.forEach((e, t) => {
 			let [r, i] = [c(n[t]), c(n[t + 1])], a = (r + i) / 2 > u;
 			d.append(l("rect", {
@@ -1643,14 +1643,14 @@ var Fe = class {
 		for (let e of n.notes) this.note(e);
 	}
 	pick(e) {
-		this.fetch(e);
+		this.map.marks.picked = e, this.fetch(e);
 	}
 	open(e) {
 		this.tabs.open(e);
 	}
 	fetch = u(async (e) => {
 		try {
-			this.picked = await this.api.row(e), this.map.marks.picked = e, this.map.reveal(e), this.map.redraw();
+			this.picked = await this.api.row(e), this.map.reveal(e), this.map.redraw();
 			for (let e of this.panels) e.picked?.(this.picked);
 			this.root.dataset.picked = String(e);
 		} catch (e) {
