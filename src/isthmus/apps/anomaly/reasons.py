@@ -49,7 +49,7 @@ class Blame:
     share: float
     """``relief`` as a share of the sum over all columns that relieve the row at all; 0 where none does."""
     relief: float
-    """By how much the score falls with what is expected in place, and (a head's share) the log odds of categories with nothing."""
+    """By how much the score falls with what is expected in place, and (one head's share) log odds with nothing in place."""
 
     def __str__(self) -> str:
         return f"{self.name} is {_said(self.observed)}, expected {_said(self.expected)} ({percent(self.share)})"
