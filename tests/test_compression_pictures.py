@@ -11,6 +11,7 @@ from scipy.special import expit
 from sklearn.datasets import load_digits
 
 from isthmus.apps.compression.coder import Decoder, Encoder
+from isthmus.apps.compression.compressor import Compressor
 from isthmus.apps.compression.engines import integers, mixture
 from isthmus.apps.compression.engines.context import Context
 from isthmus.apps.compression.engines.context_training import nats
@@ -247,3 +248,15 @@ def test_neighbours_come_earlier_and_windows_are_centred(shape: tuple[int, ...])
     around = window(shape)
     assert (np.sort(around, 1)[:, 0] >= 0).all()
     assert (around == t).sum() == places  # each sees itself, once
+
+
+def test_what_codes_alone_lose_is_stated(digits: np.ndarray) -> None:
+    compressor = Compressor(latent=True, effort="quick", random_state=0, chunk_values=20_000)
+    again = compressor.decompress(compressor.compress(digits.astype("f4")))  # pyright: ignore[reportArgumentType]
+    distance = compressor.account_.distance
+    assert distance is not None
+    assert distance.rms == pytest.approx(np.sqrt(((again - digits) ** 2).mean()))
+    assert distance.psnr == pytest.approx(10 * np.log10(16**2 / ((again - digits) ** 2).mean()))
+    assert f"{np.abs(again - digits).max():.4g}" in compressor.account_.loss()
+    assert 0 < distance.rms < 4
+    assert "codes alone" in compressor.account_.verdict()

@@ -13,7 +13,7 @@ _REBUILT_BY = {
     "autoencoder": "isthmus.estimator",
     "clusterer": "isthmus.apps.clustering",
     "denoiser": "isthmus.apps.denoising.denoiser",
-    "compressor": "isthmus.apps.compression.compressor",
+    "compressor": "isthmus.apps.compression.rebuilding",
     "detector": "isthmus.apps.anomaly.detector",
     "index": "isthmus.apps.retrieval",
     "imputer": "isthmus.apps.imputation.imputer",

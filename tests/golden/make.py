@@ -50,6 +50,11 @@ def main() -> None:
         compressor = Compressor(engines=[engine], effort="quick", random_state=0, **settings).fit(data)
         compressor.engines_ = {engine: compressor.engines_[engine]}
         compressor.compress(data, HERE / f"{name}-{engine}.isth")
+    pictures = np.clip(np.hypot(*(np.indices((150, 19, 19))[1:] - rng.integers(4, 15, (2, 150, 1, 1)))) * 9, 0, 40)
+    for name, settings in {"context": {}, "latent": {"latent": True}}.items():
+        compressor = Compressor(engines=[name], effort="quick", random_state=0, **settings).fit(pictures.astype("u1"))
+        compressor.engines_ = {name: compressor.engines_[name]}
+        compressor.compress(pictures[:40].astype("u1"), HERE / f"v1-pictures-{name}.isth")
     sys.path.insert(0, str(HERE.parent))
     from compression_data import digest
 

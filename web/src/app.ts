@@ -132,6 +132,7 @@ class App implements Desk {
   }
 
   pick(row: number): void {
+    this.map.marks.picked = row; // the next key steps on from here, whatever is still asked
     this.fetch(row);
   }
 
@@ -142,7 +143,6 @@ class App implements Desk {
   private readonly fetch = latest<number>(async (row) => {
     try {
       this.picked = await this.api.row(row);
-      this.map.marks.picked = row;
       this.map.reveal(row);
       this.map.redraw();
       for (const panel of this.panels) (panel as { picked?(row: Row): void }).picked?.(this.picked);

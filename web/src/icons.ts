@@ -8,7 +8,7 @@ const PATHS = {
   minus: "M5 12h14",
   fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
   theme: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zm0 2v14a7 7 0 0 1 0-14z",
-  help: "M9 9.5a3 3 0 1 1 4.2 2.7c-.8.4-1.2 1-1.200 1.8v.5M12 17.8v.2",
+  help: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM9.6 9.6a2.4 2.4 0 1 1 3.5 2.2c-.7.4-1.1.9-1.1 1.6v.3M12 16.6v.1",
 } as const;
 
 export function icon(name: keyof typeof PATHS): SVGElement {

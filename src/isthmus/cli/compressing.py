@@ -84,6 +84,8 @@ def compress(
     print_text(f"{account.raw:,} bytes of values are {account.total:,} in {out}: {account.ratio:.2f} times smaller")
     parts = ("payload", "model", "escapes", "texts", "header", "schema", "frames", "index")
     print_facts({name: f"{getattr(account, name):,}" for name in parts if getattr(account, name)})
+    if account.distance is not None:
+        print_text(account.loss())
     print_text(account.verdict())
     if beside is not None:
         section = beside.section()
@@ -138,7 +140,9 @@ def verify(file: _File, model: _Reader = None, json: Json = False) -> None:
     if problems:
         raise DataError(f"{str(file)!r} is damaged: {problems[0]}")
     if not json:
-        print_text(f"{file} is whole: {rows:,} rows in {chunks:,} chunks decode to what was written")
+        print_text(
+            f"{file} is whole: {rows:,} rows in {chunks:,} chunk{'s' * (chunks != 1)} decode to what was written"
+        )
 
 
 def inspect(file: _File, json: Json = False) -> None:

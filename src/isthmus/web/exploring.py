@@ -166,11 +166,11 @@ class Explorer:
             path = Path(folder) / f"upload{suffix[0]}"
             path.write_bytes(body)
             rows = self.read(path)
-        codec = self.exploration.ae.codec_
-        if isinstance(rows, Images) and codec.dtype != np.uint8:
+        learned: Any = getattr(self.exploration.ae.codec_, "dtype", None)  # that of pixels; only pictures have one
+        if isinstance(rows, Images) and learned not in (None, np.dtype(np.uint8)):
             raise Refused(
                 422,
-                f"the model learned pixels that are {codec.dtype} numbers, and a picture has whole numbers from 0 to 255; "
+                f"the model learned pixels that are {learned} numbers, and a picture has whole numbers from 0 to 255; "
                 "give a .npy file of such pixels as it learned from.",
             )
         asked = self.exploration.first(rows)

@@ -8,7 +8,8 @@ export interface Painter {
   /** Take points, of which every ``stride``-th is drawn. */
   points(x: Float32Array, y: Float32Array, stride: number): void;
   colours(rgba: Uint8Array<ArrayBuffer>): void;
-  draw(camera: Camera, size: number, alpha: number): void;
+  /** Draw the points, or every so many-th of them; WebGL allows up to the 31st. */
+  draw(camera: Camera, size: number, alpha: number, every: number): void;
 }
 
 const VERTEX = `
@@ -58,8 +59,8 @@ class WebGl implements Painter {
       throw new Error(gl.getProgramInfoLog(program) ?? "no program");
     gl.useProgram(program);
     this.program = program;
-    this.placeBuffer = this.attribute("place", 2, gl.FLOAT, false);
-    this.colourBuffer = this.attribute("colour", 4, gl.UNSIGNED_BYTE, true);
+    this.placeBuffer = gl.createBuffer();
+    this.colourBuffer = gl.createBuffer();
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
   }
@@ -78,8 +79,10 @@ class WebGl implements Painter {
     this.fill(this.colourBuffer, rgba);
   }
 
-  draw(camera: Camera, size: number, alpha: number): void {
+  draw(camera: Camera, size: number, alpha: number, every: number): void {
     const { gl } = this;
+    this.point("place", this.placeBuffer, 2, gl.FLOAT, false, 8 * every);
+    this.point("colour", this.colourBuffer, 4, gl.UNSIGNED_BYTE, true, 4 * every);
     const pixels = gl.drawingBufferWidth / Math.max(1, camera.width);
     gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
     gl.clearColor(0, 0, 0, 0);
@@ -89,18 +92,16 @@ class WebGl implements Painter {
     gl.uniform2f(at("half_size"), camera.width / 2, camera.height / 2);
     gl.uniform1f(at("scale"), camera.scale);
     gl.uniform1f(at("size"), size * pixels);
-    gl.uniform1f(at("alpha"), alpha);
-    gl.drawArrays(gl.POINTS, 0, this.count);
+    gl.uniform1f(at("alpha"), Math.min(1, alpha * Math.sqrt(every)));
+    gl.drawArrays(gl.POINTS, 0, Math.ceil(this.count / every));
   }
 
-  private attribute(name: string, size: number, type: number, normalised: boolean): WebGLBuffer {
+  private point(name: string, buffer: WebGLBuffer, size: number, type: number, isShare: boolean, step: number): void {
     const { gl } = this;
-    const buffer = gl.createBuffer();
     const place = gl.getAttribLocation(this.program, name);
     gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
     gl.enableVertexAttribArray(place);
-    gl.vertexAttribPointer(place, size, type, normalised, 0, 0);
-    return buffer;
+    gl.vertexAttribPointer(place, size, type, isShare, step, 0);
   }
 
   private fill(buffer: WebGLBuffer, values: Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>): void {
@@ -131,7 +132,7 @@ class Canvas2d implements Painter {
     this.rgba = rgba;
   }
 
-  draw(camera: Camera, size: number, alpha: number): void {
+  draw(camera: Camera, size: number, alpha: number, _every: number): void {
     const { context, rgba } = this;
     const { width, height } = context.canvas;
     const pixels = width / Math.max(1, camera.width);

@@ -25,6 +25,12 @@ export interface Marks {
 }
 
 const REACH = 12;
+/** A frame that is waited for longer than so many milliseconds is slow; so many points are not. */
+const SLOW = 70;
+const SWIFT = 80_000;
+const MOST_THINNED = 31;
+/** A hand that has not moved for so many milliseconds rests. */
+const REST = 200;
 
 /** The map: points, what is marked among them, and what hands and keys do to it. */
 export class MapView {
@@ -55,6 +61,10 @@ export class MapView {
   private hasMoved = false;
   private pending = 0;
   private home = 1;
+  private settling = 0;
+  private isGliding = false;
+  /** Every how many-th point is drawn while the map moves. */
+  private thinned = 1;
 
   constructor(private readonly on: MapEvents) {
     this.element = el(
@@ -76,6 +86,7 @@ export class MapView {
   }
 
   show(x: Float32Array, y: Float32Array): void {
+    this.resize();
     this.count = x.length;
     this.x = x;
     this.y = y;
@@ -108,7 +119,7 @@ export class MapView {
 
   zoom(factor: number, at: Point = [this.camera.width / 2, this.camera.height / 2]): void {
     this.camera = zoomed(this.camera, factor, ...at);
-    this.redraw();
+    this.glide();
   }
 
   /** Bring a point into view, where it is not. */
@@ -138,11 +149,30 @@ export class MapView {
   }
 
   redraw(): void {
-    if (!this.pending)
-      this.pending = requestAnimationFrame(() => {
-        this.pending = 0;
-        this.draw();
-      });
+    if (this.pending) return;
+    const asked = performance.now();
+    this.pending = requestAnimationFrame(() => {
+      this.pending = 0;
+      const waited = performance.now() - asked;
+      if (this.isGliding && waited > SLOW) this.thinned = Math.min(MOST_THINNED, Math.ceil(this.count / SWIFT));
+      this.draw();
+      if (this.isGliding) this.rest();
+    });
+  }
+
+  /** Redraw while a hand moves the map: fewer points, where all of them take too long, until it rests. */
+  private glide(): void {
+    this.isGliding = true;
+    clearTimeout(this.settling); // it begins to rest when this is drawn
+    this.redraw();
+  }
+
+  private rest(): void {
+    clearTimeout(this.settling);
+    this.settling = window.setTimeout(() => {
+      this.isGliding = false;
+      if (this.thinned > 1) this.redraw();
+    }, REST);
   }
 
   private shade(): void {
@@ -155,7 +185,7 @@ export class MapView {
 
   private resize(): void {
     const { width, height } = this.element.getBoundingClientRect();
-    if (!width || !height) return;
+    if (!width || !height || (width === this.camera.width && height === this.camera.height)) return;
     const pixels = Math.min(2, window.devicePixelRatio || 1);
     for (const canvas of [this.canvas, this.overlay]) {
       canvas.width = Math.round(width * pixels);
@@ -170,8 +200,10 @@ export class MapView {
   }
 
   private draw(): void {
+    if (this.camera.width <= 1) return; // it is not on the page yet: points would be as large as all of it
     const size = this.size();
-    this.painter.draw(this.camera, size, this.count > 50_000 ? 0.55 : this.count > 5000 ? 0.75 : 0.9);
+    const every = this.isGliding ? this.thinned : 1;
+    this.painter.draw(this.camera, size, this.count > 50_000 ? 0.55 : this.count > 5000 ? 0.75 : 0.9, every);
     this.drawMarks(size);
   }
 
@@ -285,7 +317,7 @@ export class MapView {
     else this.camera = panned(this.camera, dx, dy);
     this.pointers.set(event.pointerId, at);
     this.hover(-1, at);
-    this.redraw();
+    this.glide();
   }
 
   private pinch(id: number, at: Point, before: Point): void {
@@ -347,7 +379,7 @@ export class MapView {
     else if (event.key === "-") this.zoom(1 / 1.3);
     else if (event.key === "0") this.fit();
     else if (event.key === "j" || event.key === "k") {
-      const next = this.marks.picked + (event.key === "j" ? 1 : -1);
+      const next = event.key === "j" ? this.marks.picked + 1 : Math.max(this.marks.picked, 0) - 1;
       this.on.pick((next + this.count) % this.count, false);
     } else return;
     event.preventDefault();

@@ -128,7 +128,8 @@ export class Odd implements Panel {
     const [low, high] = [edges[0] as number, edges.at(-1) as number];
     const most = Math.max(...counts);
     const isLog = most > LARGEST_PLAIN;
-    const tall = (n: number) => (n ? (isLog ? Math.log1p(n) / Math.log1p(most) : n / most) * (HIGH - 12) : 0);
+    const tall = (n: number) =>
+      n ? Math.max(3, (isLog ? Math.log1p(n) / Math.log1p(most) : n / most) * (HIGH - 12)) : 0;
     const across = (score: number) => (WIDE * (score - low)) / (high - low);
     const at = Math.max(0, Math.min(WIDE, across(this.threshold)));
     const drawing = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH + 16}` });

@@ -49,7 +49,7 @@ class Blame:
     share: float
     """``relief`` as a share of the sum over all columns that relieve the row at all; 0 where none does."""
     relief: float
-    """By how much the score falls with what is expected in place, and the log odds of implausible categories with nothing."""
+    """By how much the score falls with what is expected in place, and (one head's share) log odds with nothing in place."""
 
     def __str__(self) -> str:
         return f"{self.name} is {_said(self.observed)}, expected {_said(self.expected)} ({percent(self.share)})"
@@ -199,7 +199,7 @@ def _try(judge: Judge, rows: Rows, tried: int) -> Trial:
         changed, known = np.repeat(x[None, who], len(draws.x), 0), np.repeat(observed[None, who], len(draws.x), 0)
         changed[:, :, own], known[:, :, own] = draws.x, draws.observed
         fallen = by_others[who] - others.score(DenseRows(*map(_flat, (changed, known)))).reshape(len(draws.x), -1)
-        relief[who, column] = np.median(fallen, 0) + _lent(judge, rows, cells, who, column)
+        relief[who, column] = np.median(fallen, 0) + _lent(judge, rows, cells, who, column) / len(others.heads)
         expected[np.ix_(who, own)], is_gap[who, column] = _likeliest(draws, columns, own, bool(numeric[column]))
     return Trial(scores, relief, expected, is_gap)
 
@@ -208,7 +208,8 @@ def _lent(judge: Judge, rows: Rows, cells: dict[str, np.ndarray], who: np.ndarra
     """Return (n,) by how much the log odds of implausible categories fall when nothing is known of the column.
 
     It takes the implausibility of its own category with it, and what it lends to those of others. They count as they are, not
-    by their tail: that of a category swapped in a row is cut off by the few odd rows that are always there.
+    by their tail: that of a category swapped in a row is cut off by the few odd rows that are always there. The caller divides
+    by the number of other heads, each of which counts the same surprise once.
     """
     head, fallen = judge.heads.get(PLAUSIBILITY), np.zeros(len(who))
     if isinstance(head, Plausibility):

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from isthmus.apps.compression.engines.engine import LEARNED
+from isthmus.apps.compression.forms import Distance
 from isthmus.apps.section import Section, Table
 from isthmus.apps.words import percent, plain
 
@@ -34,18 +36,23 @@ class Account:
     engines: dict[str, int] = field(default_factory=dict)
     """How many chunks each engine coded."""
     floor: int = 0
-    """What the chunks would take by the best classical engine each."""
+    """What the chunks would take by the best classical engine each; 0 for codes alone, which none of them makes."""
+    distance: Distance | None = None
+    """How far the decoded values lie from the originals; None where nothing is lost."""
 
-    def add(self, lot: Any, engine: str, packed: bytes, chunk: Any) -> None:
+    def add(self, lot: Any, bid: Any, packed: bytes, chunk: Any) -> None:
         """Book a chunk."""
+        if bid.distance is not None:
+            self.distance = (self.distance or Distance()) + bid.distance
         kept_at, kept, signs, side = map(len, chunk.extras)
         self.payload += len(chunk.payload)
         self.escapes += kept_at + kept + signs
         self.texts += side
         self.frames += 40 + len(packed) - len(chunk.payload) - sum(map(len, chunk.extras))
         self.raw += lot.raw
-        self.engines[engine] = self.engines.get(engine, 0) + 1
-        self.floor += 40 + lot.bids[-1].size
+        self.engines[bid.engine] = self.engines.get(bid.engine, 0) + 1
+        if lot.bids[-1].engine not in LEARNED:
+            self.floor += 40 + lot.bids[-1].size
 
     @property
     def total(self) -> int:
@@ -72,13 +79,24 @@ class Account:
         learned = self.model + self.model_not_embedded
         if not learned:
             return "No learned model pays for itself here; the file is as small as a classical codec makes it."
-        gain = 1 - (self.total - self.header - self.schema - self.index) / self.floor if self.floor else 0.0
+        if not self.floor:
+            return "These are codes alone, for which there is no classical engine to compare with."
+        gain = 1 - (self.total - self.header - self.schema - self.index) / self.floor
         rows = f"; its model has paid for itself from {self.break_even:,} rows on" if self.break_even else ""
         return f"With its model, the file is {percent(gain)} smaller than the classical engines would make it{rows}."
+
+    def loss(self) -> str:
+        """Say in a sentence what was lost."""
+        if self.distance is None:
+            return "Nothing is lost."
+        d = self.distance
+        return f"The largest error is {d.largest:.4g}, the root mean square {d.rms:.4g}, the PSNR {d.psnr:.2f} dB."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the account as plain data."""
         more = {"total": self.total, "ratio": self.ratio, "break_even": self.break_even, "verdict": self.verdict()}
+        lost = self.distance
+        more["distance"] = None if lost is None else {"largest": lost.largest, "rms": lost.rms, "psnr": lost.psnr}
         return plain(vars(self) | more)
 
     def section(self) -> Section:
@@ -87,7 +105,7 @@ class Account:
         rows = [(name, getattr(self, name)) for name in names] + [("total", self.total), ("raw", self.raw)]
         return Section(
             "Compression",
-            (self.verdict(),),
+            (self.verdict(), self.loss()),
             (Table("Bytes of the file", ("part", "bytes"), rows),),
             facts=self.to_dict(),
         )

@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus import persistence
 from isthmus.apps.compression.accounting import Account
 from isthmus.apps.compression.archive import Archive, Source
 from isthmus.apps.compression.bounds import Bound
@@ -20,11 +19,9 @@ from isthmus.apps.compression.chunks import Model
 from isthmus.apps.compression.engines.engine import CLASSICAL, LEARNED, Engine, engine_class
 from isthmus.apps.compression.forms import Form, form_of
 from isthmus.apps.compression.peers import Comparison, compare
-from isthmus.apps.compression.saving import restore, to_saved
 from isthmus.apps.compression.writing import CHUNK_VALUES, Writer, chunk_rows, cut
 from isthmus.atomic import written_whole
 from isthmus.errors import DataError, SettingError
-from isthmus.persistence import Saved
 
 _LEARN_FROM = 1 << 26
 """Engines learn from at most so many values: blocks of rows, evenly spread."""
@@ -98,7 +95,8 @@ class Compressor(BaseEstimator):
                 self.engines_[name] = engine
         if self.latent and X_whole.size and not self.engines_:
             raise DataError(
-                "latent=True is for pictures and fields; these data have no code that would stand for them."
+                "latent=True is for at least 100 pictures or series, 50,000 values together; these data have no code that "
+                "would stand for them. Give a bound instead: abs=, rel= or pointwise_rel=."
             )
         for name in () if self.latent else CLASSICAL:
             self.engines_.setdefault(name, engine_class(name)(form.shape))
@@ -168,6 +166,9 @@ class Compressor(BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Save what was learned as a model folder; files that name the model by its hash are read with it."""
         check_is_fitted(self, "form_")
+        from isthmus import persistence  # it imports torch, which compressing does not need
+        from isthmus.apps.compression.saving import to_saved
+
         persistence.write(to_saved(self), path)
 
     def _write(self, parts: Iterable[tuple[int, Any]], to: str | Path | None) -> bytes | Account:
@@ -226,12 +227,3 @@ class Compressor(BaseEstimator):
         block = max(1, most // _BLOCKS)
         starts = np.linspace(0, total - block, min(_BLOCKS, most)).astype(int)
         return np.concatenate([form.whole(form.part(X, int(start), int(start) + block))[0] for start in starts])
-
-
-def _rebuild(saved: Saved) -> Compressor:
-    compressor = Compressor(**saved.config["params"])
-    restore(compressor, saved)
-    return compressor
-
-
-persistence.register("compressor", _rebuild)

@@ -7,6 +7,7 @@ X', Extras -- values --> part -- join --> user's data                           
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
@@ -35,6 +36,34 @@ class Extras(NamedTuple):
     """Texts: cells of a table, names of pictures."""
 
 
+@dataclass(frozen=True)
+class Distance:
+    """How far decoded values lie from the originals: what a bound or a code has cost."""
+
+    squares: float = 0.0
+    """The sum of the squared errors of the finite values."""
+    largest: float = 0.0
+    count: int = 0
+    low: float = float("inf")
+    high: float = float("-inf")
+
+    def __add__(self, other: Distance) -> Distance:
+        """Return the distance of both sets of values."""
+        squares, count = self.squares + other.squares, self.count + other.count
+        largest, low, high = max(self.largest, other.largest), min(self.low, other.low), max(self.high, other.high)
+        return Distance(squares, largest, count, low, high)
+
+    @property
+    def rms(self) -> float:
+        """The root of the mean squared error."""
+        return math.sqrt(self.squares / self.count) if self.count else 0.0
+
+    @property
+    def psnr(self) -> float:
+        """The range of the values above the rms, in decibels; infinite where nothing is lost."""
+        return 20 * math.log10((self.high - self.low) / self.rms) if self.rms and self.high > self.low else math.inf
+
+
 class Form(Protocol):
     """How data of one kind are rows of whole numbers. ``shape``: of X without its rows; ``width``: bytes of what is kept."""
 
@@ -52,6 +81,7 @@ class Form(Protocol):
     def settle(self, part: Any, X: np.ndarray, again: np.ndarray, extras: Extras) -> Extras: ...
     def values(self, again: np.ndarray, extras: Extras) -> Any: ...
     def digest(self, part: Any) -> bytes: ...
+    def distance(self, part: Any, values: Any) -> Distance | None: ...
     def join(self, parts: list[Any]) -> Any: ...
     def to_json(self) -> dict[str, Any]: ...
 
@@ -136,6 +166,16 @@ class ArrayForm:
         digest = hashlib.blake2b(bits_of(part[0]).data, digest_size=8)
         digest.update("\0".join(part[1]).encode("utf-8", "surrogatepass"))
         return digest.digest()
+
+    def distance(self, part: Any, values: Any) -> Distance | None:
+        if self.bound.is_exact or part[0].dtype.kind not in "iuf":
+            return None
+        x, again = part[0].astype(np.float64), values[0].astype(np.float64)
+        finite = np.isfinite(x) & np.isfinite(again)
+        if not finite.any():
+            return None
+        x, gap = x[finite], x[finite] - again[finite]
+        return Distance(float(gap @ gap), float(np.abs(gap).max()), x.size, float(x.min()), float(x.max()))
 
     def join(self, parts: list[Any]) -> Any:
         empty = np.zeros((0, *self.shape), self.grid.dtype)
@@ -241,6 +281,9 @@ class TableForm:
         for data in (X.tobytes(), squeezing.pack_mask(extras.kept_at), extras.kept, extras.side):
             digest.update(data)
         return digest.digest()
+
+    def distance(self, part: Any, values: Any) -> Distance | None:
+        return None  # each column has a measure of its own
 
     def join(self, parts: list[Any]) -> Any:
         import pyarrow as pa

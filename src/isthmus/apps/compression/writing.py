@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, combinations
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from isthmus.apps.compression.accounting import Account
 from isthmus.apps.compression.chunks import Model, decoded
 from isthmus.apps.compression.container import Chunk, Place
 from isthmus.apps.compression.engines.engine import CLASSICAL, LEARNED, Engine, UnsuitedError
-from isthmus.apps.compression.forms import MOST_VALUES, Form
+from isthmus.apps.compression.forms import MOST_VALUES, Distance, Form
 from isthmus.errors import DataError, DataWarning, SettingError
 
 CHUNK_VALUES = 1 << 22
@@ -34,6 +34,15 @@ class Bid:
     engine: str
     offset: int
     size: int
+    distance: Distance | None = None
+
+
+class _Offer(NamedTuple):
+    """What an engine made of a chunk, before it is put by."""
+
+    engine: str
+    packed: bytes
+    distance: Distance | None
 
 
 @dataclass
@@ -73,7 +82,7 @@ class Writer:
     def __init__(
         self, form: Form, engines: Mapping[str, Engine], embed: bool = True, first: int = 0, known: Iterable[str] = ()
     ):
-        self.form, self.engines, self.embed, self.first = form, engines, embed, first
+        self.form, self.engines, self.embed, self._next = form, engines, embed, first
         self.known = frozenset(known)
         """Learned engines whose model the file has already."""
         self.lots: list[Lot] = []
@@ -88,32 +97,34 @@ class Writer:
     def add(self, rows: int, part: Any) -> None:
         """Let every engine bid for a chunk; the best classical one stays in, for all learned ones may fail."""
         X, extras = self.form.whole(part)
-        lot = Lot(self.first + sum(lot.rows for lot in self.lots), rows, self.form.size(part), X.size)
-        best: tuple[str, bytes] | None = None
+        lot = Lot(self._next, rows, self.form.size(part), X.size)
+        self._next += rows
+        best: _Offer | None = None
         for name, engine in self.engines.items() if X.size else ():
             try:
                 payload, again = engine.encode(X, self.form.stride)
             except UnsuitedError:
                 continue
-            packed = self._packed(part, X, name, payload, again, extras)
+            offer = self._offer(part, X, name, payload, again, extras)
             if name in LEARNED:
-                lot.bids.append(self._spooled(name, packed))
-            elif best is None or len(packed) < len(best[1]):
-                best = name, packed
+                lot.bids.append(self._spooled(offer))
+            elif best is None or len(offer.packed) < len(best.packed):
+                best = offer
         if best is None and not lot.bids:
-            best = "", self._packed(part, X, "", b"", X, extras)
-        lot.bids += [self._spooled(*best)] if best else []
+            best = self._offer(part, X, "", b"", X, extras)
+        lot.bids += [self._spooled(best)] if best else []
         self.lots.append(lot)
 
-    def _packed(self, part: Any, X: np.ndarray, name: str, payload: bytes, again: np.ndarray, extras: Any) -> bytes:
+    def _offer(self, part: Any, X: np.ndarray, name: str, payload: bytes, again: np.ndarray, extras: Any) -> _Offer:
         settled = self.form.settle(part, X, again, extras)
-        digest = self.form.digest(self.form.values(again, settled))
-        return container.pack_chunk(Chunk(name, payload, container.pack_extras(settled), digest), X.size)
+        values = self.form.values(again, settled)
+        chunk = Chunk(name, payload, container.pack_extras(settled), self.form.digest(values))
+        return _Offer(name, container.pack_chunk(chunk, X.size), self.form.distance(part, values))
 
-    def _spooled(self, name: str, packed: bytes) -> Bid:
+    def _spooled(self, offer: _Offer) -> Bid:
         offset = self._spool.seek(0, 2)
-        self._spool.write(packed)
-        return Bid(name, offset, len(packed))
+        self._spool.write(offer.packed)
+        return Bid(offer.engine, offset, len(offer.packed), offer.distance)
 
     def admitted(self, models: Mapping[str, Model]) -> frozenset[str]:
         """Return the learned engines that together, their models included, make the file smallest."""
@@ -176,7 +187,7 @@ class Writer:
             stream.write(written)
             places.append(Place(offset, lot.first, lot.rows))
             offset += len(written)
-            account.add(lot, bid.engine, packed, container.unpack_chunk(packed, lot.values))
+            account.add(lot, bid, packed, container.unpack_chunk(packed, lot.values))
         index = container.pack_index(places, offset, identity)
         stream.write(index)
         account.index += len(index)

@@ -184,7 +184,7 @@ function m(e, t, n) {
 	}, n));
 }
 // src/dialogs.ts
-var h = [
+var ee = [
 	["click", "pick a row"],
 	["Shift and click", "pick where a walk ends"],
 	["J, K", "the next row, the one before"],
@@ -193,18 +193,18 @@ var h = [
 	["Alt and drag", "draw around rows, with any tool"],
 	["Tab", "from the map to the panels and back"]
 ];
-function ee(e) {
+function h(e) {
 	let t = s("dialog", {
 		"aria-labelledby": "isthmus-keys",
 		onclose: () => t.remove()
-	}, s("h2", { id: "isthmus-keys" }, "On the map"), s("dl", { class: "keys" }, ...h.flatMap(([e, t]) => [s("dt", {}, e), s("dd", {}, t)])), s("div", { class: "row" }, s("button", {
+	}, s("h2", { id: "isthmus-keys" }, "On the map"), s("dl", { class: "keys" }, ...ee.flatMap(([e, t]) => [s("dt", {}, e), s("dd", {}, t)])), s("div", { class: "row" }, s("button", {
 		type: "button",
 		class: "main",
 		onclick: () => t.close()
 	}, "Close")));
 	e.append(t), t.showModal();
 }
-function te(e, t) {
+function g(e, t) {
 	return new Promise((n) => {
 		let r = s("input", {
 			type: "password",
@@ -224,42 +224,42 @@ function te(e, t) {
 	});
 }
 // src/format.ts
-function g(e) {
+function _(e) {
 	if (e == null || Number.isNaN(e)) return "–";
 	if (!Number.isFinite(e)) return e > 0 ? "∞" : "−∞";
 	if (e === 0) return "0";
 	let t = Math.abs(e);
-	return t >= 1e4 && t < 0x38d7ea4c68000 ? _(Math.round(e)) : t < 1e-4 || t >= 0x38d7ea4c68000 ? e.toExponential(2).replace("-", "−").replace("e−", "e-") : String(Number(e.toPrecision(4))).replace("-", "−");
-}
-function _(e) {
-	return String(e).replace(/\B(?=(\d{3})+(?!\d))/g, ",").replace("-", "−");
+	return t >= 1e4 && t < 0x38d7ea4c68000 ? v(Math.round(e)) : t < 1e-4 || t >= 0x38d7ea4c68000 ? e.toExponential(2).replace("-", "−").replace("e−", "e-") : String(Number(e.toPrecision(4))).replace("-", "−");
 }
 function v(e) {
-	return e == null ? "–" : e === 0 || e === 1 ? `${100 * e}%` : `${(100 * e).toFixed(Math.abs(e) >= .995 || Math.abs(e) < .001 ? 2 : 1)}%`;
+	return String(e).replace(/\B(?=(\d{3})+(?!\d))/g, ",").replace("-", "−");
 }
 function y(e) {
-	return e == null ? "gap" : typeof e == "number" ? Number.isInteger(e) ? String(e).replace("-", "−") : g(e) : typeof e == "boolean" ? e ? "yes" : "no" : e.length > 40 ? `${e.slice(0, 39)}…` : e;
+	return e == null ? "–" : e === 0 || e === 1 ? `${100 * e}%` : `${(100 * e).toFixed(Math.abs(e) >= .995 || Math.abs(e) < .001 ? 2 : 1)}%`;
 }
-function b(e, t) {
-	return `${_(e)} ${t}${e === 1 ? "" : "s"}`;
+function b(e) {
+	return e == null ? "gap" : typeof e == "number" ? Number.isInteger(e) ? String(e).replace("-", "−") : _(e) : typeof e == "boolean" ? e ? "yes" : "no" : e.length > 40 ? `${e.slice(0, 39)}…` : e;
+}
+function x(e, t) {
+	return `${v(e)} ${t}${e === 1 ? "" : "s"}`;
 }
 // src/preview.ts
-function x(e, t, n) {
-	return e.image ? ne(e.image, t) : e.curve ? E(e.curve, t, n?.curve) : O(e.cells ?? [], t);
+function S(e, t, n) {
+	return e.image ? te(e.image, t) : e.curve ? D(e.curve, t, n?.curve) : re(e.cells ?? [], t);
 }
-function S(e, t, n, r) {
+function C(e, t, n, r) {
 	let i = e.firstElementChild;
-	t.image && i instanceof HTMLCanvasElement ? C(i, t.image) : e.replaceChildren(x(t, n, r));
+	t.image && i instanceof HTMLCanvasElement ? w(i, t.image) : e.replaceChildren(S(t, n, r));
 }
-function ne(e, t) {
+function te(e, t) {
 	let n = s("canvas", {
 		class: "picture",
 		role: "img",
 		"aria-label": t
 	});
-	return C(n, e), n;
+	return w(n, e), n;
 }
-function C(e, t) {
+function w(e, t) {
 	let { width: n, height: r, channels: i } = t, a = atob(t.pixels), o = new ImageData(n, r);
 	for (let e = 0; e < n * r; e++) {
 		for (let t = 0; t < 3; t++) o.data[4 * e + t] = a.charCodeAt(i === 1 ? e : i * e + t);
@@ -267,10 +267,10 @@ function C(e, t) {
 	}
 	e.width = n, e.height = r, e.getContext("2d")?.putImageData(o, 0, 0);
 }
-var [w, T] = [200, 90];
-function E(e, t, n) {
+var [T, E] = [200, 90];
+function D(e, t, n) {
 	let r = [...e, ...n ?? []].flat().filter((e) => e !== null), i = Math.min(...r), a = Math.max(...r), o = [...(n ?? []).map((e) => [e, "pale"]), ...e.map((e) => [e, ""])], c = l("svg", {
-		viewBox: `0 0 ${w} ${T}`,
+		viewBox: `0 0 ${T} ${E}`,
 		class: "curve",
 		role: "img",
 		"aria-label": t,
@@ -279,33 +279,33 @@ function E(e, t, n) {
 	o.forEach(([t, r], o) => {
 		let s = n ? o % e.length : o;
 		c.append(l("path", {
-			d: D(t, i, a),
+			d: ne(t, i, a),
 			class: `line c${s % 4} ${r}`
 		}));
 	});
 	let u = s("div", {
 		class: "curve-holder",
-		title: `${y(i)} to ${y(a)}`
+		title: `${b(i)} to ${b(a)}`
 	});
 	return u.append(c), u;
 }
-function D(e, t, n) {
-	let r = w / Math.max(1, e.length - 1), i = (T - 6) / (n - t || 1), a = !1;
+function ne(e, t, n) {
+	let r = T / Math.max(1, e.length - 1), i = (E - 6) / (n - t || 1), a = !1;
 	return e.map((e, n) => {
 		if (e === null) return a = !1, "";
-		let o = `${a ? "L" : "M"}${(n * r).toFixed(1)} ${(T - 3 - (e - t) * i).toFixed(1)}`;
+		let o = `${a ? "L" : "M"}${(n * r).toFixed(1)} ${(E - 3 - (e - t) * i).toFixed(1)}`;
 		return a = !0, o;
 	}).join("");
 }
-function O(e, t) {
-	let n = e.map(([e, t]) => s("tr", {}, s("th", { scope: "row" }, e), s("td", { class: t === null ? "gap" : "" }, y(t))));
+function re(e, t) {
+	let n = e.map(([e, t]) => s("tr", {}, s("th", { scope: "row" }, e), s("td", { class: t === null ? "gap" : "" }, b(t))));
 	return s("table", {
 		class: "cells",
 		"aria-label": t
 	}, s("tbody", {}, ...n));
 }
 // src/panels/look.ts
-var k = 40, A = class {
+var O = 40, k = class {
 	desk;
 	id = "look";
 	title = "Look";
@@ -351,7 +351,7 @@ var k = 40, A = class {
 	picked(e) {
 		this.code = [...e.code], this.live = null, this.heading.textContent = e.name, this.hint.hidden = !0;
 		for (let e of this.actions.querySelectorAll("button")) e.disabled = !1;
-		this.figures.replaceChildren(...e.error === null ? [] : [m("reconstruction error", e.error, g(e.error))], ...e.known.map(([e, t]) => s("div", { class: "figure" }, s("dt", {}, e), s("dd", {}, y(t))))), this.layFrames(e), this.moveSliders(), this.desk.map.marks.probe = e.point, this.desk.map.redraw(), this.trouble.replaceChildren();
+		this.figures.replaceChildren(...e.error === null ? [] : [m("reconstruction error", e.error, _(e.error))], ...e.known.map(([e, t]) => s("div", { class: "figure" }, s("dt", {}, e), s("dd", {}, b(t))))), this.layFrames(e), this.moveSliders(), this.desk.map.marks.probe = e.point, this.desk.map.redraw(), this.trouble.replaceChildren();
 	}
 	probed(e) {
 		this.ask({ point: e });
@@ -376,7 +376,7 @@ var k = 40, A = class {
 		n && r && i && (this.live = n, t ? (this.code = r, this.moveSliders()) : (this.desk.map.marks.probe = i, this.desk.map.redraw()), this.decoded.hidden = !1, this.showLive());
 	}
 	slider(e) {
-		let { facts: t } = this.desk, [n, r] = [t.low[e] ?? -1, t.high[e] ?? 1], i = s("output", {}, g(this.code[e])), a = s("input", {
+		let { facts: t } = this.desk, [n, r] = [t.low[e] ?? -1, t.high[e] ?? 1], i = s("output", {}, _(this.code[e])), a = s("input", {
 			type: "range",
 			"aria-label": `code ${e + 1}`,
 			"data-dim": e,
@@ -384,7 +384,7 @@ var k = 40, A = class {
 			max: String(r),
 			step: String((r - n) / 400),
 			oninput: () => {
-				this.code[e] = Number(a.value), i.textContent = g(this.code[e]), this.ask({ code: [...this.code] });
+				this.code[e] = Number(a.value), i.textContent = _(this.code[e]), this.ask({ code: [...this.code] });
 			}
 		});
 		return a.value = String(this.code[e]), this.sliders.push(a), this.outputs.push(i), s("label", { class: "slider" }, s("span", {}, `code ${e + 1}`), a, i);
@@ -392,7 +392,7 @@ var k = 40, A = class {
 	moveSliders() {
 		this.sliders.forEach((e, t) => {
 			let n = this.code[this.desk.facts.sliders[t]];
-			e.value = String(n), this.outputs[t].textContent = g(n);
+			e.value = String(n), this.outputs[t].textContent = _(n);
 		});
 	}
 	reset() {
@@ -406,15 +406,15 @@ var k = 40, A = class {
 			return;
 		}
 		let n = (e, t) => s("figure", {}, e, s("figcaption", {}, t));
-		e?.original && (S(this.original, e.original, `${e.name}, original`), this.frames.append(n(this.original, "original"))), e && (S(this.rebuilt, e.rebuilt, `${e.name}, reconstruction`, e.original), this.frames.append(n(this.rebuilt, "reconstruction"))), this.frames.append(n(this.decoded, "decoded here")), S(this.decoded, e ? e.rebuilt : { cells: [] }, "decoded", e?.original), e?.cells.length && this.comparison.replaceChildren(j(e, 6));
+		e?.original && (C(this.original, e.original, `${e.name}, original`), this.frames.append(n(this.original, "original"))), e && (C(this.rebuilt, e.rebuilt, `${e.name}, reconstruction`, e.original), this.frames.append(n(this.rebuilt, "reconstruction"))), this.frames.append(n(this.decoded, "decoded here")), C(this.decoded, e ? e.rebuilt : { cells: [] }, "decoded", e?.original), e?.cells.length && this.comparison.replaceChildren(j(e, 6));
 	}
 	showLive() {
 		let { picked: e } = this.desk;
-		this.live && !this.live.cells ? S(this.decoded, this.live, "decoded", e?.original) : (this.live?.cells || e?.rebuilt.cells) && this.comparison.replaceChildren(re(e, this.live));
+		this.live && !this.live.cells ? C(this.decoded, this.live, "decoded", e?.original) : (this.live?.cells || e?.rebuilt.cells) && this.comparison.replaceChildren(A(e, this.live));
 	}
 };
-function re(e, t) {
-	let n = new Map(t?.cells ?? e?.rebuilt.cells ?? []), r = new Map((e?.cells ?? []).map((e) => [e.name, e])), i = new Map(e?.original?.cells ?? []), a = new Map(e?.rebuilt.cells ?? []), o = [.../* @__PURE__ */ new Set([...r.keys(), ...n.keys()])].slice(0, k), c = [
+function A(e, t) {
+	let n = new Map(t?.cells ?? e?.rebuilt.cells ?? []), r = new Map((e?.cells ?? []).map((e) => [e.name, e])), i = new Map(e?.original?.cells ?? []), a = new Map(e?.rebuilt.cells ?? []), o = [.../* @__PURE__ */ new Set([...r.keys(), ...n.keys()])].slice(0, O), c = [
 		"",
 		...e?.original ? ["original"] : [],
 		...e ? ["rebuilt"] : [],
@@ -425,15 +425,15 @@ function re(e, t) {
 			a.get(t),
 			n.get(t)
 		];
-		return s("tr", { class: e?.original && y(r) !== y(o) ? "differs" : "" }, s("th", {
+		return s("tr", { class: e?.original && b(r) !== b(o) ? "differs" : "" }, s("th", {
 			scope: "row",
 			title: t
-		}, t), e?.original ? s("td", { class: r === null ? "gap" : "" }, y(r)) : null, e ? s("td", { class: "now" }, y(o)) : null, s("td", { class: "here" }, y(c)));
+		}, t), e?.original ? s("td", { class: r === null ? "gap" : "" }, b(r)) : null, e ? s("td", { class: "now" }, b(o)) : null, s("td", { class: "here" }, b(c)));
 	});
 	return s("table", { class: "cells compared" }, s("thead", {}, s("tr", {}, ...c.map((e) => s("th", { scope: "col" }, e)))), s("tbody", {}, ...l));
 }
 function j(e, t) {
-	return s("table", { class: "cells" }, s("tbody", {}, ...e.cells.slice(0, t).map((e) => s("tr", {}, s("th", { scope: "row" }, e.name), s("td", { class: e.observed === null ? "gap" : "" }, y(e.observed)), s("td", { class: "now" }, `→ ${y(e.reconstructed)}`), s("td", { class: "share" }, v(e.share))))));
+	return s("table", { class: "cells" }, s("tbody", {}, ...e.cells.slice(0, t).map((e) => s("tr", {}, s("th", { scope: "row" }, e.name), s("td", { class: e.observed === null ? "gap" : "" }, b(e.observed)), s("td", { class: "now" }, `→ ${b(e.reconstructed)}`), s("td", { class: "share" }, y(e.share))))));
 }
 // src/hover.ts
 var ie = 300, ae = class {
@@ -461,8 +461,8 @@ var ie = 300, ae = class {
 		}
 	});
 	show(e) {
-		let t = !e.rebuilt.cells, n = (e, t) => s("figure", {}, s("div", { class: "frame" }, e), s("figcaption", {}, t)), r = s("div", { class: "frames" }, e.original && t ? n(x(e.original, "original"), "original") : null, t ? n(x(e.rebuilt, "reconstruction", e.original), "reconstruction") : null);
-		this.element.replaceChildren(s("p", { class: "name" }, s("b", {}, e.name), ` ${this.said(e.row)}`), t ? r : e.cells.length ? j(e, 5) : x(e.rebuilt, "decoded"), e.error === null ? "" : s("p", { class: "aside" }, `reconstruction error ${g(e.error)}`)), this.element.hidden = !1, this.lay();
+		let t = !e.rebuilt.cells, n = (e, t) => s("figure", {}, s("div", { class: "frame" }, e), s("figcaption", {}, t)), r = s("div", { class: "frames" }, e.original && t ? n(S(e.original, "original"), "original") : null, t ? n(S(e.rebuilt, "reconstruction", e.original), "reconstruction") : null);
+		this.element.replaceChildren(s("p", { class: "name" }, s("b", {}, e.name), ` ${this.said(e.row)}`), t ? r : e.cells.length ? j(e, 5) : S(e.rebuilt, "decoded"), e.error === null ? "" : s("p", { class: "aside" }, `reconstruction error ${_(e.error)}`)), this.element.hidden = !1, this.lay();
 	}
 	lay() {
 		let { offsetWidth: e, offsetHeight: t } = this.element, n = this.desk.map.element.getBoundingClientRect(), r = this.at[0] + 18 + e > n.width ? this.at[0] - 18 - e : this.at[0] + 18, i = Math.max(6, Math.min(this.at[1] - t / 2, n.height - t - 6));
@@ -476,7 +476,7 @@ var ie = 300, ae = class {
 	minus: "M5 12h14",
 	fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
 	theme: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zm0 2v14a7 7 0 0 1 0-14z",
-	help: "M9 9.5a3 3 0 1 1 4.2 2.7c-.8.4-1.2 1-1.200 1.8v.5M12 17.8v.2"
+	help: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM9.6 9.6a2.4 2.4 0 1 1 3.5 2.2c-.7.4-1.1.9-1.1 1.6v.3M12 16.6v.1"
 };
 function M(e) {
 	let t = l("path", {
@@ -574,7 +574,7 @@ var B = class {
 		let t = this.values[e];
 		if (!this.facts || t === void 0) return "";
 		let { groups: n, name: r } = this.facts;
-		return `${r} ${Number.isNaN(t) ? "gap" : n.length ? n[t] ?? "" : g(t)}`;
+		return `${r} ${Number.isNaN(t) ? "gap" : n.length ? n[t] ?? "" : _(t)}`;
 	}
 	ask = u(async (e) => {
 		this.element.classList.add("busy");
@@ -610,7 +610,7 @@ var B = class {
 };
 function V([e, t], n) {
 	let r = s("span", { class: "ramp" });
-	return r.style.background = `linear-gradient(to right, ${L(n).join(", ")})`, s("div", { class: "scale" }, r, s("div", { class: "ends" }, s("span", {}, g(e)), s("span", {}, `${g(t)} and more`)));
+	return r.style.background = `linear-gradient(to right, ${L(n).join(", ")})`, s("div", { class: "scale" }, r, s("div", { class: "ends" }, s("span", {}, _(e)), s("span", {}, `${_(t)} and more`)));
 }
 // src/map/camera.ts
 function H(e, t, n) {
@@ -730,7 +730,7 @@ var le = "\nattribute vec2 place;\nattribute vec4 colour;\nuniform vec2 middle, 
 			e.shaderSource(i, r), e.compileShader(i), e.attachShader(t, i);
 		}
 		if (e.linkProgram(t), !e.getProgramParameter(t, e.LINK_STATUS)) throw Error(e.getProgramInfoLog(t) ?? "no program");
-		e.useProgram(t), this.program = t, this.placeBuffer = this.attribute("place", 2, e.FLOAT, !1), this.colourBuffer = this.attribute("colour", 4, e.UNSIGNED_BYTE, !0), e.enable(e.BLEND), e.blendFunc(e.ONE, e.ONE_MINUS_SRC_ALPHA);
+		e.useProgram(t), this.program = t, this.placeBuffer = e.createBuffer(), this.colourBuffer = e.createBuffer(), e.enable(e.BLEND), e.blendFunc(e.ONE, e.ONE_MINUS_SRC_ALPHA);
 	}
 	points(e, t) {
 		let n = new Float32Array(2 * e.length);
@@ -740,20 +740,22 @@ var le = "\nattribute vec2 place;\nattribute vec4 colour;\nuniform vec2 middle, 
 	colours(e) {
 		this.fill(this.colourBuffer, e);
 	}
-	draw(e, t, n) {
-		let { gl: r } = this, i = r.drawingBufferWidth / Math.max(1, e.width);
-		r.viewport(0, 0, r.drawingBufferWidth, r.drawingBufferHeight), r.clearColor(0, 0, 0, 0), r.clear(r.COLOR_BUFFER_BIT);
-		let a = (e) => r.getUniformLocation(this.program, e);
-		r.uniform2f(a("middle"), e.x, e.y), r.uniform2f(a("half_size"), e.width / 2, e.height / 2), r.uniform1f(a("scale"), e.scale), r.uniform1f(a("size"), t * i), r.uniform1f(a("alpha"), n), r.drawArrays(r.POINTS, 0, this.count);
+	draw(e, t, n, r) {
+		let { gl: i } = this;
+		this.point("place", this.placeBuffer, 2, i.FLOAT, !1, 8 * r), this.point("colour", this.colourBuffer, 4, i.UNSIGNED_BYTE, !0, 4 * r);
+		let a = i.drawingBufferWidth / Math.max(1, e.width);
+		i.viewport(0, 0, i.drawingBufferWidth, i.drawingBufferHeight), i.clearColor(0, 0, 0, 0), i.clear(i.COLOR_BUFFER_BIT);
+		let o = (e) => i.getUniformLocation(this.program, e);
+		i.uniform2f(o("middle"), e.x, e.y), i.uniform2f(o("half_size"), e.width / 2, e.height / 2), i.uniform1f(o("scale"), e.scale), i.uniform1f(o("size"), t * a), i.uniform1f(o("alpha"), Math.min(1, n * Math.sqrt(r))), i.drawArrays(i.POINTS, 0, Math.ceil(this.count / r));
 	}
-	attribute(e, t, n, r) {
-		let { gl: i } = this, a = i.createBuffer(), o = i.getAttribLocation(this.program, e);
-		return i.bindBuffer(i.ARRAY_BUFFER, a), i.enableVertexAttribArray(o), i.vertexAttribPointer(o, t, n, r, 0, 0), a;
+	point(e, t, n, r, i, a) {
+		let { gl: o } = this, s = o.getAttribLocation(this.program, e);
+		o.bindBuffer(o.ARRAY_BUFFER, t), o.enableVertexAttribArray(s), o.vertexAttribPointer(s, n, r, i, a, 0);
 	}
 	fill(e, t) {
 		this.gl.bindBuffer(this.gl.ARRAY_BUFFER, e), this.gl.bufferData(this.gl.ARRAY_BUFFER, t, this.gl.DYNAMIC_DRAW);
 	}
-}, fe = 5e3, pe = class {
+}, fe = 5e3, X = class {
 	context;
 	name = "canvas";
 	most = 2e4;
@@ -770,27 +772,27 @@ var le = "\nattribute vec2 place;\nattribute vec4 colour;\nuniform vec2 middle, 
 	colours(e) {
 		this.rgba = e;
 	}
-	draw(e, t, n) {
-		let { context: r, rgba: i } = this, { width: a, height: o } = r.canvas, s = a / Math.max(1, e.width);
-		r.setTransform(1, 0, 0, 1, 0, 0), r.clearRect(0, 0, a, o), r.setTransform(s, 0, 0, s, 0, 0);
-		let c = this.x.length <= fe;
-		for (let a = 0; a < this.x.length; a += this.stride) {
-			let [o, s] = H(e, this.x[a], this.y[a]);
-			o < -t || s < -t || o > e.width + t || s > e.height + t || (r.globalAlpha = n * i[4 * a + 3] / 255, r.fillStyle = `rgb(${i[4 * a]} ${i[4 * a + 1]} ${i[4 * a + 2]})`, c ? (r.beginPath(), r.arc(o, s, t / 2, 0, 2 * Math.PI), r.fill()) : r.fillRect(o - t / 2, s - t / 2, t, t));
+	draw(e, t, n, r) {
+		let { context: i, rgba: a } = this, { width: o, height: s } = i.canvas, c = o / Math.max(1, e.width);
+		i.setTransform(1, 0, 0, 1, 0, 0), i.clearRect(0, 0, o, s), i.setTransform(c, 0, 0, c, 0, 0);
+		let l = this.x.length <= fe;
+		for (let r = 0; r < this.x.length; r += this.stride) {
+			let [o, s] = H(e, this.x[r], this.y[r]);
+			o < -t || s < -t || o > e.width + t || s > e.height + t || (i.globalAlpha = n * a[4 * r + 3] / 255, i.fillStyle = `rgb(${a[4 * r]} ${a[4 * r + 1]} ${a[4 * r + 2]})`, l ? (i.beginPath(), i.arc(o, s, t / 2, 0, 2 * Math.PI), i.fill()) : i.fillRect(o - t / 2, s - t / 2, t, t));
 		}
-		r.globalAlpha = 1;
+		i.globalAlpha = 1;
 	}
 };
-function me(e) {
+function pe(e) {
 	let t = e.getContext("webgl", {
 		antialias: !1,
 		premultipliedAlpha: !0,
 		preserveDrawingBuffer: !0
 	});
-	return t ? new de(t) : new pe(e.getContext("2d"));
+	return t ? new de(t) : new X(e.getContext("2d"));
 }
 // src/map/view.ts
-var he = 12, ge = class {
+var me = 12, he = 70, ge = 8e4, _e = 31, ve = 200, ye = class {
 	on;
 	element;
 	painter;
@@ -831,16 +833,19 @@ var he = 12, ge = class {
 	hasMoved = !1;
 	pending = 0;
 	home = 1;
+	settling = 0;
+	isGliding = !1;
+	thinned = 1;
 	constructor(e) {
 		this.on = e, this.element = s("div", {
 			class: "map",
 			tabIndex: 0,
 			role: "application",
 			"aria-label": "Map of the codes. Arrow keys pan, plus and minus zoom, 0 shows all, J and K step through the points."
-		}, this.canvas, this.overlay, this.probe), this.painter = me(this.canvas), this.listen(), new ResizeObserver(() => this.resize()).observe(this.element);
+		}, this.canvas, this.overlay, this.probe), this.painter = pe(this.canvas), this.listen(), new ResizeObserver(() => this.resize()).observe(this.element);
 	}
 	show(e, t) {
-		this.count = e.length, this.x = e, this.y = t, this.stride = Math.max(1, Math.ceil(this.count / this.painter.most)), this.grid = new Y(e, t, this.stride), this.painter.points(e, t, this.stride), this.fit();
+		this.resize(), this.count = e.length, this.x = e, this.y = t, this.stride = Math.max(1, Math.ceil(this.count / this.painter.most)), this.grid = new Y(e, t, this.stride), this.painter.points(e, t, this.stride), this.fit();
 	}
 	paint(e) {
 		this.rgba = e, this.shade();
@@ -856,7 +861,7 @@ var he = 12, ge = class {
 		this.camera = q(this.x, this.y, this.camera.width, this.camera.height), this.home = this.camera.scale, this.redraw();
 	}
 	zoom(e, t = [this.camera.width / 2, this.camera.height / 2]) {
-		this.camera = W(this.camera, e, ...t), this.redraw();
+		this.camera = W(this.camera, e, ...t), this.glide();
 	}
 	reveal(e) {
 		let [t, n] = this.screen(e), { width: r, height: i } = this.camera;
@@ -879,9 +884,21 @@ var he = 12, ge = class {
 		this.tool = e, this.element.dataset.tool = e;
 	}
 	redraw() {
-		this.pending ||= requestAnimationFrame(() => {
-			this.pending = 0, this.draw();
+		if (this.pending) return;
+		let e = performance.now();
+		this.pending = requestAnimationFrame(() => {
+			this.pending = 0;
+			let t = performance.now() - e;
+			this.isGliding && t > he && (this.thinned = Math.min(_e, Math.ceil(this.count / ge))), this.draw(), this.isGliding && this.rest();
 		});
+	}
+	glide() {
+		this.isGliding = !0, clearTimeout(this.settling), this.redraw();
+	}
+	rest() {
+		clearTimeout(this.settling), this.settling = window.setTimeout(() => {
+			this.isGliding = !1, this.thinned > 1 && this.redraw();
+		}, ve);
 	}
 	shade() {
 		if (!this.rgba.length) return;
@@ -891,7 +908,7 @@ var he = 12, ge = class {
 	}
 	resize() {
 		let { width: e, height: t } = this.element.getBoundingClientRect();
-		if (!e || !t) return;
+		if (!e || !t || e === this.camera.width && t === this.camera.height) return;
 		let n = Math.min(2, window.devicePixelRatio || 1);
 		for (let r of [this.canvas, this.overlay]) r.width = Math.round(e * n), r.height = Math.round(t * n);
 		let r = this.camera.width <= 1, i = r ? 1 : Math.min(e / this.camera.width, t / this.camera.height);
@@ -903,8 +920,9 @@ var he = 12, ge = class {
 		}, this.home *= i, r && this.count && this.fit(), this.draw();
 	}
 	draw() {
-		let e = this.size();
-		this.painter.draw(this.camera, e, this.count > 5e4 ? .55 : this.count > 5e3 ? .75 : .9), this.drawMarks(e);
+		if (this.camera.width <= 1) return;
+		let e = this.size(), t = this.isGliding ? this.thinned : 1;
+		this.painter.draw(this.camera, e, this.count > 5e4 ? .55 : this.count > 5e3 ? .75 : .9, t), this.drawMarks(e);
 	}
 	size() {
 		let e = Math.max(1.6, Math.min(8, 22 / Math.max(1, this.count) ** .16 - 1.2));
@@ -963,7 +981,7 @@ var he = 12, ge = class {
 			return;
 		}
 		let [r, i] = [t[0] - n[0], t[1] - n[1]];
-		this.pressedAt && Math.hypot(t[0] - this.pressedAt[0], t[1] - this.pressedAt[1]) > 4 && (this.hasMoved = !0), this.hasMoved && (this.pointers.size === 2 ? this.pinch(e.pointerId, t, n) : this.isProbing ? this.moveProbe(t) : this.isDrawing ? this.drawn.push(t) : this.camera = G(this.camera, r, i), this.pointers.set(e.pointerId, t), this.hover(-1, t), this.redraw());
+		this.pressedAt && Math.hypot(t[0] - this.pressedAt[0], t[1] - this.pressedAt[1]) > 4 && (this.hasMoved = !0), this.hasMoved && (this.pointers.size === 2 ? this.pinch(e.pointerId, t, n) : this.isProbing ? this.moveProbe(t) : this.isDrawing ? this.drawn.push(t) : this.camera = G(this.camera, r, i), this.pointers.set(e.pointerId, t), this.hover(-1, t), this.glide());
 	}
 	pinch(e, t, n) {
 		let r = [...this.pointers].find(([t]) => t !== e)?.[1] ?? t, i = (e) => Math.hypot(e[0] - r[0], e[1] - r[1]) || 1;
@@ -979,7 +997,7 @@ var he = 12, ge = class {
 		this.drawn = [], this.redraw();
 	}
 	under(e) {
-		return this.grid.nearest(...U(this.camera, ...e), he / this.camera.scale);
+		return this.grid.nearest(...U(this.camera, ...e), me / this.camera.scale);
 	}
 	hover(e, t) {
 		e === this.marks.hovered && e < 0 || (this.marks.hovered = e, this.on.hover(e, t), this.redraw());
@@ -1003,20 +1021,20 @@ var he = 12, ge = class {
 		else if (e.key === "-") this.zoom(1 / 1.3);
 		else if (e.key === "0") this.fit();
 		else if (e.key === "j" || e.key === "k") {
-			let t = this.marks.picked + (e.key === "j" ? 1 : -1);
+			let t = e.key === "j" ? this.marks.picked + 1 : Math.max(this.marks.picked, 0) - 1;
 			this.on.pick((t + this.count) % this.count, !1);
 		} else return;
 		e.preventDefault();
 	}
-}, _e = {
+}, be = {
 	model: "this model",
 	pca: "PCA",
 	mean: "the mean"
-}, ve = {
+}, xe = {
 	good: "✓",
 	note: "i",
 	warning: "!"
-}, ye = class {
+}, Se = class {
 	desk;
 	id = "health";
 	title = "Health";
@@ -1044,7 +1062,7 @@ var he = 12, ge = class {
 		this.body.replaceChildren(s("p", {}, e.summary), this.scores(e), s("ul", { class: "findings" }, ...e.health.map((e) => s("li", { class: e.verdict }, s("span", {
 			class: "sign",
 			"aria-label": e.verdict
-		}, ve[e.verdict]), s("div", {}, s("b", {}, e.title), s("p", {}, e.sentence), e.advice ? s("p", { class: "aside" }, e.advice) : null)))), s("p", { class: "aside" }, e.scope), ...e.data.notes.map((e) => s("p", { class: "aside" }, e)));
+		}, xe[e.verdict]), s("div", {}, s("b", {}, e.title), s("p", {}, e.sentence), e.advice ? s("p", { class: "aside" }, e.advice) : null)))), s("p", { class: "aside" }, e.scope), ...e.data.notes.map((e) => s("p", { class: "aside" }, e)));
 	}
 	scores({ scores: e }) {
 		let t = Math.max(...[
@@ -1057,15 +1075,15 @@ var he = 12, ge = class {
 			"mean"
 		].map((n) => {
 			let r = s("span", { class: `level ${n}` });
-			return r.style.width = `${Math.max(.5, 100 * e[n].squared_error / t)}%`, s("div", { class: "rival" }, s("span", { class: "name" }, _e[n]), s("span", { class: "track" }, r), s("span", {
+			return r.style.width = `${Math.max(.5, 100 * e[n].squared_error / t)}%`, s("div", { class: "rival" }, s("span", { class: "name" }, be[n]), s("span", { class: "track" }, r), s("span", {
 				class: "value",
 				"data-figure": `squared error of ${n}`,
 				"data-value": e[n].squared_error
-			}, g(e[n].squared_error)));
+			}, _(e[n].squared_error)));
 		});
-		return s("div", {}, s("dl", { class: "figures" }, m("explained", e.model.explained, v(e.model.explained)), m("by PCA", e.pca.explained, v(e.pca.explained))), s("h3", {}, "Squared error"), s("div", { class: "rivals" }, ...n));
+		return s("div", {}, s("dl", { class: "figures" }, m("explained", e.model.explained, y(e.model.explained)), m("by PCA", e.pca.explained, y(e.pca.explained))), s("h3", {}, "Squared error"), s("div", { class: "rivals" }, ...n));
 	}
-}, [X, Z] = [340, 120], be = 60, xe = class {
+}, [Z, Q] = [340, 120], Ce = 60, we = class {
 	desk;
 	id = "odd";
 	title = "Odd ones";
@@ -1123,25 +1141,25 @@ var he = 12, ge = class {
 	}
 	show(e) {
 		let t = this.judged?.noun ?? "row";
-		this.figures.replaceChildren(m("threshold", e.threshold, g(e.threshold)), m("flagged", e.flagged, b(e.flagged, t)), m("false alarms", e.false_alarm_rate, `${v(e.false_alarm_rate)} of normal ${t}s`)), this.list.replaceChildren(...e.rows.map((e) => s("li", { class: e.flag ? "flagged" : "" }, s("button", {
+		this.figures.replaceChildren(m("threshold", e.threshold, _(e.threshold)), m("flagged", e.flagged, x(e.flagged, t)), m("false alarms", e.false_alarm_rate, `${y(e.false_alarm_rate)} of normal ${t}s`)), this.list.replaceChildren(...e.rows.map((e) => s("li", { class: e.flag ? "flagged" : "" }, s("button", {
 			type: "button",
 			"data-row": e.row,
 			onclick: () => this.desk.pick(e.row)
 		}, s("span", { class: "name" }, e.name), s("span", {
 			class: "score",
 			"data-value": e.anomaly_score
-		}, g(e.anomaly_score)), s("span", { class: "p" }, `p ${g(e.p_value)}`)), ...e.reasons.map((e) => s("p", { class: "reason" }, e))))), this.drawChart();
+		}, _(e.anomaly_score)), s("span", { class: "p" }, `p ${_(e.p_value)}`)), ...e.reasons.map((e) => s("p", { class: "reason" }, e))))), this.drawChart();
 	}
 	drawChart() {
 		let { judged: e } = this;
 		if (!e) return;
-		let { counts: t, edges: n } = e, [r, i] = [n[0], n.at(-1)], a = Math.max(...t), o = a > be, s = (e) => e ? (o ? Math.log1p(e) / Math.log1p(a) : e / a) * (Z - 12) : 0, c = (e) => X * (e - r) / (i - r), u = Math.max(0, Math.min(X, c(this.threshold))), d = l("svg", { viewBox: `0 0 ${X} ${Z + 16}` });
+		let { counts: t, edges: n } = e, [r, i] = [n[0], n.at(-1)], a = Math.max(...t), o = a > Ce, s = (e) => e ? Math.max(3, (o ? Math.log1p(e) / Math.log1p(a) : e / a) * (Q - 12)) : 0, c = (e) => Z * (e - r) / (i - r), u = Math.max(0, Math.min(Z, c(this.threshold))), d = l("svg", { viewBox: `0 0 ${Z} ${Q + 16}` });
 		t.forEach((e, t) => {
 			let [r, i] = [c(n[t]), c(n[t + 1])], a = (r + i) / 2 > u;
 			d.append(l("rect", {
 				x: r + .4,
 				width: Math.max(.5, i - r - .8),
-				y: Z - s(e),
+				y: Q - s(e),
 				height: s(e),
 				rx: 1,
 				class: a ? "bar over" : "bar"
@@ -1152,21 +1170,21 @@ var he = 12, ge = class {
 			transform: `translate(${u} 0)`
 		}, l("line", {
 			y1: 0,
-			y2: Z
+			y2: Q
 		}), l("circle", {
 			cy: 6,
 			r: 6
 		})), p = (e, t, n) => {
 			let r = l("text", {
 				x: e,
-				y: Z + 12,
+				y: Q + 12,
 				"text-anchor": n
 			});
 			return r.textContent = t, r;
 		};
-		d.append(f, p(0, g(r), "start"), p(X, `${g(i)}${o ? " (bars: log scale)" : ""}`, "end")), this.chart.firstElementChild || this.chart.append(this.slider(r, i));
+		d.append(f, p(0, _(r), "start"), p(Z, `${_(i)}${o ? " (bars: log scale)" : ""}`, "end")), this.chart.firstElementChild || this.chart.append(this.slider(r, i));
 		let m = this.chart.firstElementChild;
-		m.setAttribute("aria-valuenow", String(this.threshold)), m.setAttribute("aria-valuetext", `${g(this.threshold)}, ${_(this.scores?.filter((e) => e > this.threshold).length ?? 0)} flagged`), m.replaceChildren(d);
+		m.setAttribute("aria-valuenow", String(this.threshold)), m.setAttribute("aria-valuetext", `${_(this.threshold)}, ${v(this.scores?.filter((e) => e > this.threshold).length ?? 0)} flagged`), m.replaceChildren(d);
 	}
 	slider(e, t) {
 		let n = s("div", {
@@ -1197,7 +1215,7 @@ var he = 12, ge = class {
 		};
 		return n;
 	}
-}, Se = class {
+}, Te = class {
 	desk;
 	id = "sample";
 	title = "Sample";
@@ -1283,11 +1301,11 @@ var he = 12, ge = class {
 			onclick: () => {
 				this.kept.delete(t) || this.kept.set(t, e), n.setAttribute("aria-pressed", String(this.kept.has(t))), this.count();
 			}
-		}, x(e.preview, `sample ${e.place + 1}`));
+		}, S(e.preview, `sample ${e.place + 1}`));
 		return n;
 	}
 	count() {
-		this.take.textContent = this.kept.size ? `Download ${b(this.kept.size, "sample")}` : "Nothing kept yet", this.take.disabled = !this.kept.size, this.sheet.hidden = ![...this.kept.values()].some((e) => e.preview.image);
+		this.take.textContent = this.kept.size ? `Download ${x(this.kept.size, "sample")}` : "Nothing kept yet", this.take.disabled = !this.kept.size, this.sheet.hidden = ![...this.kept.values()].some((e) => e.preview.image);
 	}
 	forget() {
 		this.kept.clear();
@@ -1307,7 +1325,7 @@ var he = 12, ge = class {
 		}
 	}
 	picture() {
-		let e = [...this.kept.values()].map((e) => x(e.preview, "")), [t, n] = [e[0]?.width ?? 1, e[0]?.height ?? 1], r = Math.ceil(Math.sqrt(e.length)), i = s("canvas", {
+		let e = [...this.kept.values()].map((e) => S(e.preview, "")), [t, n] = [e[0]?.width ?? 1, e[0]?.height ?? 1], r = Math.ceil(Math.sqrt(e.length)), i = s("canvas", {
 			width: r * (t + 1) - 1,
 			height: Math.ceil(e.length / r) * (n + 1) - 1
 		}), a = i.getContext("2d");
@@ -1315,11 +1333,11 @@ var he = 12, ge = class {
 			a?.drawImage(e, i % r * (t + 1), Math.floor(i / r) * (n + 1));
 		}), i.toBlob((e) => e && d(e, "samples.png"));
 	}
-}, Ce = {
+}, Ee = {
 	sqeuclidean: "squared distance of the codes",
 	cosine: "cosine distance of the codes",
 	hamming: "number of bits that differ"
-}, we = class {
+}, De = class {
 	desk;
 	id = "search";
 	title = "Search";
@@ -1384,24 +1402,24 @@ var he = 12, ge = class {
 		let t = Math.max(1, Math.min(200, Math.round(Number(this.k.value)) || 8)), { api: n, facts: r } = this.desk;
 		try {
 			let i;
-			this.asked.replaceChildren(), "row" in e ? (i = await n.near(e.row, t), this.heading.textContent = `The rows nearest to ${r.noun} ${e.row}, by code.`) : "code" in e ? (i = await n.nearCode(e.code, t), this.heading.textContent = "The rows nearest to what is decoded at the probe.") : (i = await n.search(e.file, t), this.heading.textContent = `The rows nearest to the first of ${e.file.name}.`, i.asked && this.asked.append(x(i.asked, e.file.name))), this.show(i);
+			this.asked.replaceChildren(), "row" in e ? (i = await n.near(e.row, t), this.heading.textContent = `The rows nearest to ${r.noun} ${e.row}, by code.`) : "code" in e ? (i = await n.nearCode(e.code, t), this.heading.textContent = "The rows nearest to what is decoded at the probe.") : (i = await n.search(e.file, t), this.heading.textContent = `The rows nearest to the first of ${e.file.name}.`, i.asked && this.asked.append(S(i.asked, e.file.name))), this.show(i);
 		} catch (e) {
 			p(this.grid, e);
 		}
 	});
 	show(e) {
 		let { map: t, facts: n } = this.desk;
-		this.heading.append(` The number is the ${Ce[e.metric] ?? e.metric}.`), this.isOpen && (t.marks.near = e.rows), t.redraw(), this.grid.replaceChildren(...e.rows.map((t, r) => s("button", {
+		this.heading.append(` The number is the ${Ee[e.metric] ?? e.metric}.`), this.isOpen && (t.marks.near = e.rows), t.redraw(), this.grid.replaceChildren(...e.rows.map((t, r) => s("button", {
 			type: "button",
 			class: "card",
 			"data-row": t,
 			onclick: () => this.desk.pick(t)
-		}, x(e.shown[r] ?? {}, `${n.noun} ${t}`), s("span", { class: "caption" }, `${n.noun} ${t}`), s("span", {
+		}, S(e.shown[r] ?? {}, `${n.noun} ${t}`), s("span", { class: "caption" }, `${n.noun} ${t}`), s("span", {
 			class: "caption pale",
 			"data-value": e.distances[r] ?? ""
-		}, g(e.distances[r])))));
+		}, _(e.distances[r])))));
 	}
-}, Te = class {
+}, Oe = class {
 	desk;
 	id = "walk";
 	title = "Walk";
@@ -1464,34 +1482,34 @@ var he = 12, ge = class {
 	ask = u(async () => {
 		if (!(this.start < 0 || this.end < 0)) try {
 			let e = await this.desk.api.walk(this.start, this.end, this.steps, this.path);
-			this.desk.map.marks.path = e.points, this.desk.map.redraw(), e.shown[0]?.cells ? this.strip.replaceChildren(Ee(e)) : this.strip.replaceChildren(...e.shown.map((t, n) => s("figure", { role: "listitem" }, x(t, `step ${n + 1}`), s("figcaption", {}, g(e.places[n])))));
+			this.desk.map.marks.path = e.points, this.desk.map.redraw(), e.shown[0]?.cells ? this.strip.replaceChildren(ke(e)) : this.strip.replaceChildren(...e.shown.map((t, n) => s("figure", { role: "listitem" }, S(t, `step ${n + 1}`), s("figcaption", {}, _(e.places[n])))));
 		} catch (e) {
 			p(this.strip, e);
 		}
 	});
 };
-function Ee({ shown: e, places: t }) {
+function ke({ shown: e, places: t }) {
 	let n = (e[0]?.cells ?? []).map(([t], n) => {
 		let r = e.map((e) => e.cells?.[n]?.[1]), i = (e) => e > 0 && typeof r[e] != "number" && r[e] !== r[e - 1];
 		return s("tr", {}, s("th", {
 			scope: "row",
 			title: t
-		}, t), ...r.map((e, t) => s("td", { class: i(t) ? "turns" : "" }, y(e))));
+		}, t), ...r.map((e, t) => s("td", { class: i(t) ? "turns" : "" }, b(e))));
 	});
 	return s("table", { class: "film" }, s("thead", {}, s("tr", {}, s("th", {}), ...t.map((e) => s("th", {
 		scope: "col",
 		"data-step": ""
-	}, g(e))))), s("tbody", {}, ...n));
+	}, _(e))))), s("tbody", {}, ...n));
 }
 // src/tabs.ts
-var Q = 0, De = class {
+var $ = 0, Ae = class {
 	panels;
 	element;
 	tabs = /* @__PURE__ */ new Map();
 	current;
 	constructor(e) {
 		this.panels = e, this.current = e[0];
-		let t = Q++ ? `-${Q}` : "", n = s("div", {
+		let t = $++ ? `-${$}` : "", n = s("div", {
 			class: "tabs",
 			role: "tablist",
 			"aria-label": "Views",
@@ -1532,7 +1550,7 @@ var Q = 0, De = class {
 		let n = this.panels.indexOf(this.current) + t + this.panels.length, r = this.panels[n % this.panels.length];
 		this.open(r.id), this.tabs.get(r.id)?.focus();
 	}
-}, $ = class {
+}, je = class {
 	root;
 	changed;
 	system = matchMedia("(prefers-color-scheme: dark)");
@@ -1550,11 +1568,11 @@ var Q = 0, De = class {
 	apply() {
 		this.root.dataset.theme = this.now, this.changed();
 	}
-}, Oe = 5e4, ke = ["reconstruction error", "anomaly score"];
-async function Ae(e, t) {
+}, Me = 5e4, Ne = ["reconstruction error", "anomaly score"];
+async function Pe(e, t) {
 	e.classList.add("isthmus");
 	let r = new n(t);
-	r.askKey = (t) => te(e, t);
+	r.askKey = (t) => g(e, t);
 	let i = s("p", {
 		class: "gone",
 		role: "alert",
@@ -1566,14 +1584,14 @@ async function Ae(e, t) {
 		if (i.hidden = e, e) for (let e of a.splice(0)) e();
 	});;) try {
 		let t = await r.facts(), n = await r.points();
-		new je(e, r, i, t).show(n);
+		new Fe(e, r, i, t).show(n);
 		return;
 	} catch (t) {
 		if (i.hidden) throw p(e, t), t;
 		await new Promise((e) => a.push(e));
 	}
 }
-var je = class {
+var Fe = class {
 	root;
 	api;
 	facts;
@@ -1595,44 +1613,44 @@ var je = class {
 		"aria-label": "Map"
 	});
 	constructor(e, t, n, r) {
-		this.root = e, this.api = t, this.facts = r, this.map = new ge({
+		this.root = e, this.api = t, this.facts = r, this.map = new ye({
 			hover: (e, t) => this.hover.point(e, t),
 			pick: (e, t) => this.chose(e, t),
 			lasso: (e) => this.lassoed(e),
 			probe: (e) => this.look.probed(e)
-		}), this.look = new A(this, [
+		}), this.look = new k(this, [
 			["Walk from here", () => this.from("start")],
 			["Walk to here", () => this.from("end")],
 			["What is alike", () => this.open("search")]
-		]), this.walk = new Te(this), this.panels = [
+		]), this.walk = new Oe(this), this.panels = [
 			this.look,
 			this.walk,
-			new Se(this),
-			new xe(this),
-			new we(this, () => this.look.code),
-			new ye(this)
-		], this.tabs = new De(this.panels), this.legend = new B(this, () => this.themes.now), this.hover = new ae(this, (e) => this.legend.said(e)), this.themes = new $(e, () => this.legend.repaint()), t.onChange((e) => {
+			new Te(this),
+			new we(this),
+			new De(this, () => this.look.code),
+			new Se(this)
+		], this.tabs = new Ae(this.panels), this.legend = new B(this, () => this.themes.now), this.hover = new ae(this, (e) => this.legend.said(e)), this.themes = new je(e, () => this.legend.repaint()), t.onChange((e) => {
 			if (e) {
 				this.legend.refresh();
 				for (let e of this.panels) e.back?.();
 			}
-		}), this.stage.append(this.map.element, this.tools(), this.legend.element, this.hover.element, this.chosen, ...Me(r)), e.replaceChildren(n, this.head(), s("main", {}, this.stage, this.tabs.element));
+		}), this.stage.append(this.map.element, this.tools(), this.legend.element, this.hover.element, this.chosen, ...Ie(r)), e.replaceChildren(n, this.head(), s("main", {}, this.stage, this.tabs.element));
 	}
 	show({ x: e, y: t }) {
-		this.map.show(e, t), this.map.paint(Ne(e.length, this.themes.now === "dark" ? 150 : 110)), this.root.dataset.ready = "points", this.root.dataset.painter = this.map.painter.name;
-		let { facts: n, map: r } = this, i = n.colours.find((e) => n.rows <= Oe || !ke.includes(e));
-		i && (this.legend.choice.value = i, this.legend.refresh()), r.painter.name === "canvas" && this.note(r.stride > 1 ? `This browser has no WebGL: every ${r.stride}${r.stride === 2 ? "nd" : r.stride === 3 ? "rd" : "th"} of ${_(e.length)} points is drawn.` : "This browser has no WebGL: the map is drawn without it, a little slower.");
+		this.map.show(e, t), this.map.paint(Le(e.length, this.themes.now === "dark" ? 150 : 110)), this.root.dataset.ready = "points", this.root.dataset.painter = this.map.painter.name;
+		let { facts: n, map: r } = this, i = n.colours.find((e) => n.rows <= Me || !Ne.includes(e));
+		i && (this.legend.choice.value = i, this.legend.refresh()), r.painter.name === "canvas" && this.note(r.stride > 1 ? `This browser has no WebGL: every ${r.stride}${r.stride === 2 ? "nd" : r.stride === 3 ? "rd" : "th"} of ${v(e.length)} points is drawn.` : "This browser has no WebGL: the map is drawn without it, a little slower.");
 		for (let e of n.notes) this.note(e);
 	}
 	pick(e) {
-		this.fetch(e);
+		this.map.marks.picked = e, this.fetch(e);
 	}
 	open(e) {
 		this.tabs.open(e);
 	}
 	fetch = u(async (e) => {
 		try {
-			this.picked = await this.api.row(e), this.map.marks.picked = e, this.map.reveal(e), this.map.redraw();
+			this.picked = await this.api.row(e), this.map.reveal(e), this.map.redraw();
 			for (let e of this.panels) e.picked?.(this.picked);
 			this.root.dataset.picked = String(e);
 		} catch (e) {
@@ -1658,7 +1676,7 @@ var je = class {
 		this.legend.release(), this.map.highlight((e) => n[e] === 1), this.chosen.replaceChildren(s("b", {
 			"data-figure": "chosen",
 			"data-value": e.length
-		}, b(e.length, this.facts.noun)), s("button", {
+		}, x(e.length, this.facts.noun)), s("button", {
 			type: "button",
 			onclick: () => d(new Blob([`row\n${e.join("\n")}\n`], { type: "text/csv" }), "rows.csv")
 		}, "Save their numbers"), s("button", {
@@ -1678,14 +1696,14 @@ var je = class {
 		t.append(n);
 	}
 	head() {
-		let { facts: e } = this, t = `${b(e.rows, e.noun)}, a code of ${b(e.code_size, "number")}`, n = (e, t, n) => s("button", {
+		let { facts: e } = this, t = `${x(e.rows, e.noun)}, a code of ${x(e.code_size, "number")}`, n = (e, t, n) => s("button", {
 			type: "button",
 			class: "flat",
 			"aria-label": t,
 			title: t,
 			onclick: n
 		}, M(e));
-		return s("header", {}, s("h1", {}, e.title), s("p", { class: "what" }, t), s("label", { class: "by" }, s("span", {}, "colour by"), this.legend.choice), n("help", "What hands and keys do", () => ee(this.root)), n("theme", "Light or dark", () => this.themes.turn()));
+		return s("header", {}, s("h1", {}, e.title), s("p", { class: "what" }, t), s("label", { class: "by" }, s("span", {}, "colour by"), this.legend.choice), n("help", "What hands and keys do", () => h(this.root)), n("theme", "Light or dark", () => this.themes.turn()));
 	}
 	tools() {
 		let e = (e, t) => [
@@ -1711,7 +1729,7 @@ var je = class {
 		}, t("plus", "Zoom in", () => n.zoom(1.5)), t("minus", "Zoom out", () => n.zoom(1 / 1.5)), t("fit", "Show all", () => n.fit())));
 	}
 };
-function Me({ map: e }) {
+function Ie({ map: e }) {
 	return [
 		s("p", { class: "axis across" }, e.axes[0]),
 		s("p", { class: "axis up" }, e.axes[1]),
@@ -1721,11 +1739,11 @@ function Me({ map: e }) {
 		})
 	];
 }
-function Ne(e, t) {
+function Le(e, t) {
 	return new Uint8Array(new Uint32Array(e).fill((4278190080 | t << 16 | t << 8 | t) >>> 0).buffer);
 }
 // src/widget.ts
-var Pe = 6e5, Fe = class {
+var Re = 6e5, ze = class {
 	model;
 	asked = 0;
 	waiting = /* @__PURE__ */ new Map();
@@ -1738,7 +1756,7 @@ var Pe = 6e5, Fe = class {
 	async send(e, t, n) {
 		let r = this.asked++, i = n === void 0 ? [] : [await new Blob([n]).arrayBuffer()];
 		return new Promise((t, n) => {
-			let a = setTimeout(() => n(/* @__PURE__ */ Error("the kernel does not answer")), Pe);
+			let a = setTimeout(() => n(/* @__PURE__ */ Error("the kernel does not answer")), Re);
 			this.waiting.set(r, (e) => {
 				clearTimeout(a), t(e);
 			}), this.model.send({
@@ -1759,13 +1777,13 @@ var Pe = 6e5, Fe = class {
 		}), this.waiting.delete(e);
 	};
 };
-function Ie({ model: e, el: t }) {
+function Be({ model: e, el: t }) {
 	let n = document.createElement("div");
 	n.style.height = `${e.get("height")}px`, n.classList.add("framed"), t.append(n);
-	let r = new Fe(e);
-	return Ae(n, r).catch(() => void 0), () => {
+	let r = new ze(e);
+	return Pe(n, r).catch(() => void 0), () => {
 		r.close(), n.remove();
 	};
 }
-var Le = { render: Ie };
-export { Le as default };
+var Ve = { render: Be };
+export { Ve as default };

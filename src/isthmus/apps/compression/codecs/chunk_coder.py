@@ -38,7 +38,7 @@ class ChunkCoder:
         models: tuple[str, ...] = (),
     ) -> None:
         given = {"abs": abs, "pointwise_rel": pointwise_rel}
-        self.bound = {name: value for name, value in given.items() if value is not None}
+        self.bound: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         for name, value in self.bound.items():
             Bound(name, value)  # pyright: ignore[reportArgumentType] - to say at once what is wrong with it
         if len(self.bound) + (compressor is not None) > 1:

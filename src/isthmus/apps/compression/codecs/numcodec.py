@@ -19,7 +19,7 @@ class IsthmusCodec(Codec):
     def __init__(self, **settings: Any) -> None:
         self.coder = ChunkCoder(**settings)
 
-    def encode(self, buf: Any) -> bytes:
+    def encode(self, buf: Any) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride] - numcodecs says None
         """Return an array, or bytes, as bytes."""
         return self.coder.encode(np.asarray(buf))
 

@@ -63,6 +63,6 @@ class IsthmusCodec(ArrayBytesCodec):
         found = self.coder.decode(chunk_data.to_bytes()).astype(chunk_spec.dtype.to_native_dtype(), copy=False)
         return chunk_spec.prototype.nd_buffer.from_numpy_array(found.reshape(chunk_spec.shape))
 
-    def compute_encoded_size(self, input_byte_length: int, _chunk_spec: ArraySpec) -> int:
+    def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
         """Nobody knows before."""
         raise NotImplementedError
