@@ -40,8 +40,8 @@ class Extras(NamedTuple):
 class Distance:
     """How far decoded values lie from the originals: what a bound or a code has cost."""
 
-    squares: float = 0.0
-    """The sum of the squared errors of the finite values."""
+    norm: float = 0.0
+    """The root of the sum of the squared errors of the finite values; the squares themselves may be beyond all floats."""
     largest: float = 0.0
     count: int = 0
     low: float = float("inf")
@@ -49,14 +49,14 @@ class Distance:
 
     def __add__(self, other: Distance) -> Distance:
         """Return the distance of both sets of values."""
-        squares, count = self.squares + other.squares, self.count + other.count
+        norm, count = math.hypot(self.norm, other.norm), self.count + other.count
         largest, low, high = max(self.largest, other.largest), min(self.low, other.low), max(self.high, other.high)
-        return Distance(squares, largest, count, low, high)
+        return Distance(norm, largest, count, low, high)
 
     @property
     def rms(self) -> float:
         """The root of the mean squared error."""
-        return math.sqrt(self.squares / self.count) if self.count else 0.0
+        return self.norm / math.sqrt(self.count) if self.count else 0.0
 
     @property
     def psnr(self) -> float:
@@ -175,7 +175,9 @@ class ArrayForm:
         if not finite.any():
             return None
         x, gap = x[finite], x[finite] - again[finite]
-        return Distance(float(gap @ gap), float(np.abs(gap).max()), x.size, float(x.min()), float(x.max()))
+        largest = float(np.abs(gap).max())
+        norm = largest * float(np.linalg.norm(gap / largest)) if largest else 0.0
+        return Distance(norm, largest, x.size, float(x.min()), float(x.max()))
 
     def join(self, parts: list[Any]) -> Any:
         empty = np.zeros((0, *self.shape), self.grid.dtype)
