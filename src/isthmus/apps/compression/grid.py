@@ -10,7 +10,7 @@ stay finer than the steps in which they are corrected. Whatever a grid cannot ho
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -151,7 +151,9 @@ class Grid:
         return X.astype(dtype)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the grid as plain data; what is as usual is left out."""
+        usual = vars(Grid(self.dtype, self.kind))
+        return {name: value for name, value in vars(self).items() if name in ("dtype", "kind") or value != usual[name]}
 
     @classmethod
     def from_json(cls, state: Any) -> Self:

@@ -135,13 +135,15 @@ class Plan:
         state = {name: value for name, value in vars(self).items() if value != getattr(plain, name)}
         grid = {} if self.grid is None else {"grid": self.grid.to_json()}
         bound = {} if self.bound.is_exact else {"bound": self.bound.to_json()}
-        return {"name": self.name, "kind": self.kind, "flagged": self.flagged} | state | grid | bound
+        flagged = {"flagged": True} if self.flagged else {}
+        return {"name": self.name, "kind": self.kind} | flagged | state | grid | bound
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Self:
         """Rebuild a plan from what ``to_json`` gave."""
         known = {"grid": Grid.from_json, "bound": lambda value: Bound(**value), "categories": tuple}
-        return cls(**{name: known[name](value) if name in known else value for name, value in state.items()})
+        full = {"flagged": False} | state
+        return cls(**{name: known[name](value) if name in known else value for name, value in full.items()})
 
 
 def flags_of(values: pa.Array) -> np.ndarray:

@@ -25,6 +25,9 @@ from isthmus.data import frames
 from isthmus.data.frames import Column, Dress
 from isthmus.errors import DataError, SettingError
 
+_USUAL = {"categories": None, "categories_dtype": None, "nan_gaps": False, "shared": False}
+"""What a file does not say of the container of a column."""
+
 
 class Cells(NamedTuple):
     """Some rows of a table as engines see them, and what no engine sees."""
@@ -152,11 +155,13 @@ class Schema:
         return made
 
     def to_json(self) -> dict[str, Any]:
-        """Return the schema as plain data; categories are written once."""
+        """Return the schema as plain data; categories and names are written once, and what is as usual is left out."""
         dresses = []
         for plan, dress in zip(self.plans, self.dresses, strict=True):
             shared = dress.categories is not None and tuple(dress.categories) == plan.categories
-            dresses.append(asdict(replace(dress, categories=[] if shared else dress.categories)) | {"shared": shared})
+            state = asdict(replace(dress, categories=[] if shared else dress.categories)) | {"shared": shared}
+            usual = _USUAL | {"label": plan.name}
+            dresses.append({name: value for name, value in state.items() if name not in usual or value != usual[name]})
         plans = [plan.to_json() for plan in self.plans]
         return {"plans": plans, "dresses": dresses, "family": self.family, "index": list(self.index)}
 
@@ -167,8 +172,9 @@ class Schema:
             plans = tuple(Plan.from_json(plan) for plan in state["plans"])
             dresses = []
             for plan, dress in zip(plans, state["dresses"], strict=True):
-                own = {"categories": list(plan.categories)} if dress.pop("shared") else {}
-                dresses.append(Dress(**dress | own))
+                full = _USUAL | {"label": plan.name} | dress
+                own = {"categories": list(plan.categories)} if full.pop("shared") else {}
+                dresses.append(Dress(**full | own))
             return cls(plans, tuple(dresses), state["family"], tuple(state["index"]))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"the file's description of its table makes no sense ({error}); it is damaged.") from error

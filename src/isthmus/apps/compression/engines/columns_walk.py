@@ -14,7 +14,7 @@ from isthmus.apps.compression.engines.columns_mixing import Mixer, hashed
 from isthmus.apps.compression.engines.columns_plan import Column
 
 _STEPS = 128
-_LANES = (24, 4096)
+_LANES = (16, 4096)
 """Rows go through in so many steps; in fewer or more where there would be fewer or more lanes than that."""
 _SLOTS = 20
 _DEPTH = 24
