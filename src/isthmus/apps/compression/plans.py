@@ -142,7 +142,7 @@ class Plan:
     def from_json(cls, state: dict[str, Any]) -> Self:
         """Rebuild a plan from what ``to_json`` gave."""
         known = {"grid": Grid.from_json, "bound": lambda value: Bound(**value), "categories": tuple}
-        full = {"flagged": False} | state
+        full: dict[str, Any] = {"flagged": False} | state
         return cls(**{name: known[name](value) if name in known else value for name, value in full.items()})
 
 
