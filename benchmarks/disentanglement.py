@@ -18,16 +18,16 @@ independent component analysis, which sees no factor either.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rivals import Ledger
 from sklearn.decomposition import PCA, FastICA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import mutual_info_score
@@ -251,21 +251,21 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    known = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    ledger = Ledger(options.out, ("row", "seed"))
     if options.table:
-        print(table(known))
+        print(table(ledger.lines))
         return
-    done = {(r["row"], r["seed"]) for r in known}
+    images()
     for row, seed in ((row, seed) for seed in options.seeds for row in options.rows):
-        if (row, seed) not in done:
-            images()
-            started = time.process_time()
-            codes = RUNS[row](seed)
-            seconds = time.process_time() - started
-            result = {"row": row, "seed": seed} | judge(codes.astype(np.float64), factors()[:SCORED])
-            with options.out.open("a") as file:
-                file.write(json.dumps(result | {"seconds": seconds}) + "\n")
-            print({k: round(v, 4) if isinstance(v, float) else v for k, v in result.items()}, flush=True)
+        ledger.once(partial(judged, row, seed), row=row, seed=seed)
+
+
+def judged(row: str, seed: int) -> dict[str, float]:
+    """Return the figures of a row, and the seconds of the processor that its codes took."""
+    started = time.process_time()
+    codes = RUNS[row](seed)
+    seconds = time.process_time() - started
+    return judge(codes.astype(np.float64), factors()[:SCORED]) | {"seconds": seconds}
 
 
 if __name__ == "__main__":

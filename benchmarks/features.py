@@ -18,16 +18,16 @@ or resampled to 29 points and back; "5-NN" tells the 9 speakers. "of roots" are 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
 import torch
+from rivals import Ledger
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -253,17 +253,12 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    known = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    ledger = Ledger(options.out, ("row", "seed"))
     if options.table:
-        print(table(known))
+        print(table(ledger.lines))
         return
-    done = {(r["row"], r["seed"]) for r in known}
     for row, seed in ((row, seed) for seed in options.seeds for row in options.rows):
-        if (row, seed) not in done:
-            result = {"row": row, "seed": seed} | RUNS[row](seed)
-            with options.out.open("a") as file:
-                file.write(json.dumps(result) + "\n")
-            print({k: round(v, 4) if isinstance(v, float) else v for k, v in result.items()}, flush=True)
+        ledger.once(partial(RUNS[row], seed), row=row, seed=seed)
 
 
 if __name__ == "__main__":

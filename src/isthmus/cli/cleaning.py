@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isthmus.cli.options import Data, Gaps, Header, Json, Out, Step, Window
+from isthmus.cli.options import Data, Gaps, Header, Json, Out, Seed, Step, Window
 from isthmus.cli.printing import print_json, print_text
 from isthmus.cli.reading import Reading, read_like, read_training
 from isthmus.cli.using import check_place, spare_the_input
@@ -29,7 +29,6 @@ _Sigma = Annotated[
     typer.Option(metavar="X", help="The standard deviation of the noise, where it is known: 25 for bytes."),
 ]
 _Save = Annotated[Path | None, typer.Option(metavar="MODEL", help="Keep what was learned in this folder.")]
-_Seed = Annotated[int | None, typer.Option("--random-state", metavar="N", help="The seed.")]
 _FEW, _SMALL = 20, 64
 """Fewer pictures than so many, or pictures with longer sides, are restored each alone unless told otherwise."""
 
@@ -46,7 +45,7 @@ def denoise(
     header: Header = None,
     window: Window = None,
     step: Step = None,
-    random_state: _Seed = None,
+    random_state: Seed = None,
     json: Json = False,
 ) -> None:
     """Write DATA without its noise: what was learned from clean examples, from DATA itself, or each picture alone."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from isthmus.cli.options import Data, Gaps, Header, Json, Out
+from isthmus.cli.options import Data, Gaps, Header, Json, Out, Seed
 from isthmus.cli.printing import print_json, print_text
 from isthmus.errors import DataError, SettingError
 
@@ -25,7 +25,6 @@ _Draws = Annotated[
     typer.Option(min=0, metavar="N", help="Draw N tables besides, as OUT-1, OUT-2 ..; intervals as OUT-low, OUT-high."),
 ]
 _Save = Annotated[Path | None, typer.Option(metavar="MODEL", help="Keep what was learned in this folder.")]
-_Seed = Annotated[int | None, typer.Option("--random-state", metavar="N", help="The seed.")]
 
 
 def impute(
@@ -36,7 +35,7 @@ def impute(
     save: _Save = None,
     gaps: Gaps = None,
     header: Header = None,
-    random_state: _Seed = None,
+    random_state: Seed = None,
     json: Json = False,
 ) -> None:
     """Write DATA with every gap filled, and say how well each column could be."""

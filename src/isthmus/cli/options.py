@@ -100,6 +100,7 @@ ValidationFraction = Annotated[
 WeightDecay = Annotated[
     float | None, typer.Option(metavar="X", help="Decoupled weight decay.", rich_help_panel=_TRAINING)
 ]
+Seed = Annotated[int | None, typer.Option("--random-state", metavar="N", help="The seed.")]
 RandomState = Annotated[
     int | None, typer.Option(metavar="N", help="The seed: same seed, same model.", rich_help_panel=_TRAINING)
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isthmus.cli.options import Data, Gaps, Header, Json, Model, Out
+from isthmus.cli.options import Data, Gaps, Header, Json, Model, Out, Seed
 from isthmus.cli.printing import print_json, print_text
 from isthmus.cli.reading import Reading, read_like
 from isthmus.cli.using import check_place, spare_the_input, tell
@@ -27,7 +27,6 @@ Where = Annotated[
     ),
 ]
 Balance = Annotated[str | None, typer.Option(metavar="COLUMN", help="Draw each category of this column equally often.")]
-_Seed = Annotated[int | None, typer.Option("--random-state", metavar="N", help="The seed.")]
 
 
 def synthesize(
@@ -50,7 +49,7 @@ def synthesize(
     ] = None,
     gaps: Gaps = None,
     header: Header = None,
-    random_state: _Seed = None,
+    random_state: Seed = None,
     json: Json = False,
 ) -> None:
     """Learn the table DATA, and write rows that could have stood in it."""
@@ -119,7 +118,7 @@ def augment(
             "a label, and what a classifier gains by them is measured.",
         ),
     ] = None,
-    random_state: _Seed = None,
+    random_state: Seed = None,
     json: Json = False,
 ) -> None:
     """Write variations of the samples in DATA, and say whether a classifier gains by them."""

@@ -6,16 +6,16 @@ answer and loss at once, members hold out different rows, and a fit of a small t
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus.apps.columns.coding import Cells, Coding
 from isthmus.apps.columns.factors import Factors, fit_factors
 from isthmus.apps.columns.network import Answer, Inputs, Members
+from isthmus.apps.columns.stepping import Averages, batches, clip, one_cycle
 from isthmus.engine.adam import Adam
 from isthmus.threads import threads_for
 
@@ -176,37 +176,20 @@ def _train(
     rng: torch.Generator,
 ) -> list[float]:
     """Take the steps of one cycle of the learning rate; keep the averaged weights that judged best, member by member."""
-    parameters = [p.detach() for p in network.parameters()]
-    average = [p.clone() for p in parameters]
     adam = Adam(network.named_parameters(), recipe.decay, members=recipe.members)
     judge = _gather(rows, folds[:, :JUDGES].repeat(1, max(1, JUDGES // folds.shape[1])), recipe.hide, rng)
-    best, lowest, losses = [p.clone() for p in parameters], _judged(network, judge, loss_of), []
-    losses.append(float(lowest.mean()))
-    place, perm = 0, None
-    for step in range(recipe.steps):
-        if perm is None or place + recipe.batch > others.shape[1]:
-            perm = torch.stack([rows_[torch.randperm(len(rows_), generator=rng)] for rows_ in others])
-            place = 0
-        taken = _gather(rows, perm[:, place : place + recipe.batch], recipe.hide, rng)
-        place += recipe.batch
+    averages = Averages(network, _judged(network, judge, loss_of))
+    losses = [float(averages.lowest.mean())]
+    for step, index in zip(range(recipe.steps), batches(others, recipe.batch, rng), strict=False):
+        taken = _gather(rows, index, recipe.hide, rng)
         answer = network(taken.inputs, 1 - recipe.dropout, rng)
         loss_of(answer, taken.standard, taken.classes, taken.hidden).sum().backward()
         clip(network)
         adam.step(one_cycle(recipe.rate, (step + 1) / recipe.steps))
-        if step % 5 == 4:
-            for mean, parameter in zip(average, parameters, strict=True):
-                mean.lerp_(parameter, 1 - min(0.98, step / (step + 50)))
+        averages.follow(step)
         if (step + 1) % max(1, recipe.steps // LOOKS) == 0 or step + 1 == recipe.steps:
-            kept = [p.clone() for p in parameters]
-            copy(parameters, average)
-            now = _judged(network, judge, loss_of)
-            copy(parameters, kept)
-            for member in (now < lowest).nonzero()[:, 0].tolist():
-                for target, source in zip(best, average, strict=True):
-                    target[member] = source[member]
-            lowest = torch.minimum(lowest, now)
-            losses.append(float(now.mean()))
-    copy(parameters, best)
+            losses.append(float(averages.judge(lambda: _judged(network, judge, loss_of)).mean()))
+    averages.settle()
     return losses
 
 
@@ -229,25 +212,3 @@ def _gather(rows: Tensors, index: Tensor, hide: tuple[float, float], rng: torch.
 @torch.no_grad()
 def _judged(network: Members, judge: _Taken, loss_of: _Loss) -> Tensor:
     return loss_of(network(judge.inputs), judge.standard, judge.classes, judge.hidden)
-
-
-def clip(network: nn.Module) -> None:
-    """Scale the gradients of each member to a norm of at most 1."""
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
-    factor = (1 / norms.clamp_min(1.0))[:, None, None]
-    for gradient in gradients:
-        gradient.mul_(factor)
-
-
-def one_cycle(peak: float, done: float) -> float:
-    """Rise for a tenth of the steps, then fall along a cosine (Smith 2018)."""
-    if done < 0.1:
-        return peak * (0.02 + done / 0.1)
-    return peak * (0.001 + 0.5 * (1 + math.cos(math.pi * (done - 0.1) / 0.9)))
-
-
-def copy(targets: list[Tensor], sources: list[Tensor]) -> None:
-    """Give tensors the values of others."""
-    for target, source in zip(targets, sources, strict=True):
-        target.copy_(source)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from isthmus.apps.columns.fitting import clip, copy, folds_of, one_cycle
+from isthmus.apps.columns.fitting import folds_of
+from isthmus.apps.columns.stepping import Averages, batches, clip, one_cycle
 from isthmus.apps.synthesis.coding import Coding
 from isthmus.apps.synthesis.linear import Linear, design, fit_linear
 from isthmus.apps.synthesis.network import Chain
@@ -110,38 +111,20 @@ def _train(
     chain: Chain, rows: Rows, recipe: Recipe, folds: Tensor, others: Tensor, rng: torch.Generator
 ) -> list[float]:
     """Take the steps of one cycle of the learning rate; keep the averaged weights that judged best, column by column."""
-    parameters = [p.detach() for p in chain.parameters()]
-    average, best = [p.clone() for p in parameters], [p.clone() for p in parameters]
-    adam = Adam(chain.named_parameters(), recipe.decay, members=len(parameters[0]))
+    adam = Adam(chain.named_parameters(), recipe.decay, members=len(next(chain.parameters())))
     judges = folds[:, :JUDGES]
     with torch.no_grad():
-        lowest = _losses(chain, rows, judges)
-    losses = [_independent(rows, judges, chain), float(lowest.mean(0).sum())]
-    place, perm = others.shape[1], others
-    for step in range(recipe.steps):
-        if place + recipe.batch > others.shape[1]:
-            perm = torch.stack([mine[torch.randperm(len(mine), generator=rng)] for mine in others])
-            place = 0
-        taken = perm[:, place : place + recipe.batch]
-        place += recipe.batch
+        averages = Averages(chain, _losses(chain, rows, judges))
+    losses = [_independent(rows, judges, chain), float(averages.lowest.mean(0).sum())]
+    for step, taken in zip(range(recipe.steps), batches(others, recipe.batch, rng), strict=False):
         _losses(chain, rows, taken, 1 - recipe.dropout, rng).sum().backward()
         clip(chain)
         adam.step(one_cycle(recipe.rate, (step + 1) / recipe.steps))
-        if step % 5 == 4:
-            for mean, parameter in zip(average, parameters, strict=True):
-                mean.lerp_(parameter, 1 - min(0.98, step / (step + 50)))
+        averages.follow(step)
         if (step + 1) % max(1, recipe.steps // LOOKS) == 0 or step + 1 == recipe.steps:
-            kept = [p.clone() for p in parameters]
-            copy(parameters, average)
-            with torch.no_grad():
-                now = _losses(chain, rows, judges)
-            copy(parameters, kept)
-            better = (now < lowest).flatten()
-            for target, source in zip(best, average, strict=True):
-                target[better] = source[better]
-            lowest = torch.minimum(lowest, now)
-            losses.append(float(lowest.mean(0).sum()))
-    copy(parameters, best)
+            averages.judge(lambda: _losses(chain, rows, judges))
+            losses.append(float(averages.lowest.mean(0).sum()))
+    averages.settle()
     return losses
 
 
