@@ -50,6 +50,9 @@ class _Rows(NamedTuple):
     seen: np.ndarray
     """(n, d), 0 or 1."""
 
+    def take(self, which: np.ndarray) -> _Rows:
+        return _Rows(*(values[which] for values in self))
+
 
 @dataclass(frozen=True, eq=False)
 class Location:
@@ -62,15 +65,15 @@ class Location:
 
         ``by`` (n,) says which member is asked about a row; -1, and None, is the mean of all.
         """
-        rows = _rows(coding, cells)
-        each = []
-        for member in zip(*self.groups, strict=True):
+        rows, members = _rows(coding, cells), list(zip(*self.groups, strict=True))
+        total = np.zeros((len(rows.x), rows.x.shape[1] + rows.hots.shape[1]))
+        for place, member in enumerate(members):
+            asked = np.full(len(total), True) if by is None else (by == place) | (by < 0)
             groups = Groups(*member)
-            belongs, expected, _ = _expect(rows, groups)
+            belongs, expected, _ = _expect(rows.take(asked), groups)
             means = (belongs[:, :, None] * expected).sum(1)
-            each.append(np.concatenate([means, belongs @ groups.chances], 1))
-        mean = np.mean(each, 0)
-        return mean if by is None else np.where(by[:, None] < 0, mean, np.array(each)[by, np.arange(len(by))])
+            total[asked] += np.concatenate([means, belongs @ groups.chances], 1)
+        return total / len(members) if by is None else total / np.where(by < 0, len(members), 1)[:, None]
 
 
 def fit_location(coding: Coding, cells: Cells, judge: np.ndarray, seed: int) -> Location | None:
@@ -79,7 +82,7 @@ def fit_location(coding: Coding, cells: Cells, judge: np.ndarray, seed: int) -> 
         return None
     rows, rng = _rows(coding, cells), np.random.default_rng(seed)
     count = int(np.clip(len(judge) // ROWS_A_GROUP, FEWEST_GROUPS, MOST_GROUPS))
-    each = [_fit(coding, _Rows(*(part[judge != member] for part in rows)), count, rng) for member in range(judge.max() + 1)]
+    each = [_fit(coding, rows.take(judge != member), count, rng) for member in range(judge.max() + 1)]
     return Location(Groups(*(np.stack(parts) for parts in zip(*each, strict=True))))
 
 
@@ -90,9 +93,7 @@ def _fit(coding: Coding, rows: _Rows, count: int, rng: np.random.Generator) -> G
     blocks = block_diag(*(np.ones((column.width,) * 2) for column in coding.choices))[: len(frequencies)]
     picked = rng.choice(size, count, replace=size < count)
     chances = rows.hots[picked] + frequencies
-    groups = Groups(
-        np.full(count, 1 / count), 0.7 * rows.x[picked], 0.5 * np.eye(d), chances / (chances @ blocks)
-    )
+    groups = Groups(np.full(count, 1 / count), 0.7 * rows.x[picked], 0.5 * np.eye(d), chances / (chances @ blocks))
     for _ in range(ROUNDS):
         belongs, expected, unknown = _expect(rows, groups)
         weight = belongs.sum(0)
