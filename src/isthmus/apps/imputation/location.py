@@ -2,8 +2,8 @@
 
 p(row) = sum_g share_g N(numbers; mean_g, covariance) prod_j p_gj(category of j)        of the observed cells alone
 
-A row belongs to a group. Within it numbers are normal, with a covariance that all groups share, and categories are independent of
-them and of each other (Hunt & Jorgensen 2003). Penguins of one species and sex are such a group.
+A row belongs to a group. Within it numbers are normal, with a covariance that all groups share, and categories are independent
+of them and of each other (Hunt & Jorgensen 2003). Penguins of one species and sex are such a group.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import block_diag
 from scipy.special import softmax
 
 from isthmus.apps.columns import Cells, Coding
@@ -90,7 +89,8 @@ def _fit(coding: Coding, rows: _Rows, count: int, rng: np.random.Generator) -> G
     """Fit one mixture by EM, from groups around rows that are picked at random."""
     size, d = rows.x.shape
     frequencies = np.concatenate([np.zeros(0), *(column.frequencies for column in coding.choices)]) + 1e-3
-    blocks = block_diag(*(np.ones((column.width,) * 2) for column in coding.choices))[: len(frequencies)]
+    owner = np.repeat(np.arange(len(coding.choices)), [column.width for column in coding.choices])
+    blocks = (owner[:, None] == owner).astype(np.float64)  # sums the categories of each column
     picked = rng.choice(size, count, replace=size < count)
     chances = rows.hots[picked] + frequencies
     groups = Groups(np.full(count, 1 / count), 0.7 * rows.x[picked], 0.5 * np.eye(d), chances / (chances @ blocks))
