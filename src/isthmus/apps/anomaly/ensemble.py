@@ -25,7 +25,7 @@ PRUNED_AGAIN = 0.1
 """The share of the rest that distances and rarities then find oddest: they see what the forest did not."""
 MOST_INFLATED = 10.0
 """No number counts for more than so many times what it would by the deviation of all rows."""
-BAGS, MOST = 64, 64
+BAGS, MOST = 32, 64
 """Samples to measure distances to, and their rows: hardly any holds two anomalies of a kind, which would hide each other."""
 LARGEST_POOL = 100_000
 """Of more rows than these, a random choice is learned from."""
