@@ -26,7 +26,7 @@ PRUNED_AGAIN = 0.1
 MOST_INFLATED = 10.0
 """No number counts for more than so many times what it would by the deviation of all rows."""
 BAGS, MOST = 32, 64
-"""Samples to measure distances to, and their rows: hardly any holds two anomalies of a kind, which would hide each other."""
+"""Samples to measure distances to, and their rows: small ones hold few anomalies of a kind, which hide each other."""
 LARGEST_POOL = 100_000
 """Of more rows than these, a random choice is learned from."""
 FEWEST_ROWS = 40
