@@ -55,7 +55,10 @@ def longer(size: int, n_rows: int, seeds: Any, **other: Any) -> list[ist.Autoenc
 MEMBERS_FOR = residuals.members_for
 VARIANTS: dict[str, Callable[[int], ist.AnomalyDetector]] = {
     "as it is": lambda seed: Changed(random_state=seed),
-    "nothing pruned": lambda seed: Changed(values={"PRUNED": 0.0}, random_state=seed),
+    "nothing pruned": lambda seed: Changed(values={"PRUNED": 0.0, "PRUNED_AGAIN": 0.0}, random_state=seed),
+    "nothing pruned again": lambda seed: Changed(values={"PRUNED_AGAIN": 0.0}, random_state=seed),
+    "columns not weighed": lambda seed: Changed(values={"MOST_INFLATED": 1.0}, random_state=seed),
+    "sixteen samples of 256": lambda seed: Changed(values={"BAGS": 16, "MOST": 256}, random_state=seed),
     "a tenth pruned": lambda seed: Changed(values={"PRUNED": 0.1}, random_state=seed),
     "four tenths pruned": lambda seed: Changed(values={"PRUNED": 0.4}, random_state=seed),
     "no residuals": lambda seed: Changed(without=("residual",), random_state=seed),

@@ -36,10 +36,11 @@ from isthmus.inputs import check_input, learn_rows
 class AnomalyDetector(Verdicts, OutlierMixin, BaseEstimator):
     """Find rows that do not belong, say how sure that is, and say why.
 
-    Without ``autoencoder`` it learns by a recipe of its own: a quarter of the rows, those an isolation forest finds oddest, is
-    set aside; eight small autoencoders, each on a half of what is left, give residuals; small samples give distances; every
-    column gives the rarity of its values; the three tail probabilities are multiplied. Every training row is judged by the
-    members that have not seen it, which calibrates the scores: a p-value of .01 is reached by one normal row in a hundred.
+    Without ``autoencoder`` it learns by a recipe of its own: a third of the rows, those an isolation forest, then distances and
+    rarities find oddest, is set aside; eight small autoencoders, each on a half of what is left, give residuals; small samples
+    give distances; every column gives the rarity of its values; the three tail probabilities are multiplied. Every training row
+    is judged by the members that have not seen it, which calibrates the scores: a p-value of .01 is reached by one normal row
+    in a hundred.
 
     Parameters
     ----------

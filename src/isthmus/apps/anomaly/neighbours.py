@@ -23,19 +23,29 @@ class Neighbours:
     that both rows have is scaled up to all of them.
     """
 
-    def __init__(self, samples: np.ndarray, observed: np.ndarray | None, columns: Columns) -> None:
+    def __init__(
+        self,
+        samples: np.ndarray,
+        observed: np.ndarray | None,
+        columns: Columns,
+        weight: np.ndarray | None = None,
+    ) -> None:
         self.samples, self.columns = samples.astype(np.float64), columns
         """(bags, rows, d)."""
         self.observed = observed
         """(bags, rows, d), None where nothing is missing."""
+        self.weight = np.ones(samples.shape[-1]) if weight is None else weight
+        """(d,) what differences are multiplied by."""
 
     @classmethod
-    def learn(cls, rows: Rows, columns: Columns, bags: Sequence[np.ndarray]) -> Neighbours:
+    def learn(
+        cls, rows: Rows, columns: Columns, bags: Sequence[np.ndarray], weight: np.ndarray | None = None
+    ) -> Neighbours:
         """Keep the rows of the bags, which are all of one size."""
         taken = [rows.take(torch.from_numpy(bag)) for bag in bags]
         x = np.stack([x.flatten(1).numpy() for x, _ in taken])
         observed = [seen.flatten(1).numpy() for _, seen in taken if seen is not None]
-        return cls(x, np.stack(observed) if observed else None, columns)
+        return cls(x, np.stack(observed) if observed else None, columns, weight)
 
     def replace(self, bag: int, places: np.ndarray, x: np.ndarray, observed: np.ndarray | None) -> None:
         """Put rows (m, d) at ``places`` of a sample; of two at one place the later stays."""
@@ -54,8 +64,8 @@ class Neighbours:
         return out
 
     def _apart(self, bag: int, x: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
-        """Return the squared differences (m, d) of rows to the nearest of one sample; 0 where either has a gap."""
-        sample = self.samples[bag]
+        """Return the squared, weighted differences (m, d) of rows to the nearest of one sample; 0 where either has a gap."""
+        x, sample = x * self.weight, self.samples[bag] * self.weight
         if self.observed is None and observed is None:
             nearest = ((sample**2).sum(1) - 2 * (x @ sample.T)).argmin(1)
             return (x - sample[nearest]) ** 2

@@ -13,7 +13,7 @@ import numpy as np
 
 from isthmus.apps.anomaly.cells import Columns
 from isthmus.apps.anomaly.judge import Judge
-from isthmus.apps.anomaly.neighbours import MOST, Neighbours
+from isthmus.apps.anomaly.neighbours import Neighbours
 from isthmus.apps.anomaly.plausibility import PLAUSIBILITY, Plausibility
 from isthmus.apps.anomaly.residuals import Residuals
 from isthmus.apps.evidence import values_of
@@ -231,10 +231,10 @@ def _sources(judge: Judge, x: np.ndarray, observed: np.ndarray) -> Callable[[np.
 
 def _apart(near: Neighbours, columns: Columns, x: np.ndarray) -> tuple[Any, ...]:
     """Return the training rows that are kept, what each is made of, and how far rows are from them by every column."""
-    # bags of fewer rows than they may hold are halves: two of them hold every row once, and more would hold it again
-    kept = near.samples[:2] if near.samples.shape[1] < MOST else near.samples
-    kept = kept.reshape(-1, x.shape[1])
-    seen = np.ones(kept.shape, bool) if near.observed is None else near.observed.reshape(-1, x.shape[1])[: len(kept)]
+    kept = near.samples.reshape(-1, x.shape[1])
+    seen = np.ones(kept.shape, bool) if near.observed is None else near.observed.reshape(kept.shape)
+    once = np.sort(np.unique(np.concatenate([kept, seen], 1), axis=0, return_index=True)[1])  # rows lie in several bags
+    kept, seen = kept[once], seen[once]
     distance = sum(_from_column(x, kept, columns.owner == column) for column in range(columns.number))
     return kept.astype(np.float32), seen, x, distance
 

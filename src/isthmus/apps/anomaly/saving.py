@@ -118,7 +118,7 @@ def _arrays(head: Any) -> dict[str, np.ndarray]:
         sizes = np.array([head.group, head.channels])
         return {"means": head.means, "precisions": head.precisions, "sizes": sizes}
     near = head.neighbours if isinstance(head, CodeDistance) else head
-    found = {"samples": near.samples.astype(np.float32)}
+    found = {"samples": near.samples.astype(np.float32), "weight": near.weight}
     found |= {} if near.observed is None else {"observed": near.observed}
     return found | ({"spread": head.spread} if isinstance(head, CodeDistance) else {})
 
@@ -145,10 +145,11 @@ def _head(name: str, arrays: dict[str, np.ndarray], members: list[Autoencoder], 
         return Stuck.from_arrays(arrays)
     if name == "conditional":
         return Conditional(arrays["means"], arrays["precisions"], *arrays["sizes"].tolist())
-    samples, observed = arrays["samples"], arrays.get("observed")
+    samples = arrays["samples"]
+    of_what = columns if name == "distance" else Columns.of(Layout((samples.shape[2],)))
+    near = Neighbours(samples, arrays.get("observed"), of_what, arrays.get("weight"))
     if name == "distance":
-        return Neighbours(samples, observed, columns)
-    near = Neighbours(samples, observed, Columns.of(Layout((samples.shape[2],))))
+        return near
     return CodeDistance(members[0].model_, arrays["spread"], near)
 
 
