@@ -14,7 +14,7 @@ from isthmus.apps.columns.conditionals import cumulative, quantile
 from isthmus.chunks import chunks
 from isthmus.data.rows import Rows
 
-FAR = 0.5
+FAR = 1 / 3
 """So many wrong numbers lie beyond all that were seen; the others are those of other rows."""
 UNSEEN = 0.05
 """So many wrong cells hold what was never seen in their column, a gap or a category."""

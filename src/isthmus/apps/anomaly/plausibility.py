@@ -18,8 +18,8 @@ PLAUSIBILITY = "plausibility"
 """The name of this head."""
 HIDE = (0.02, 0.2)
 """The share of cells that training hides: few, for all others of a row are there when it is judged."""
-SWAP = 0.25
-"""The share of rows with a cell of another row: where one cell is wrong, the others must still be told from it."""
+SWAP = 0.03
+"""The share of cells that are another row's: where one cell is wrong, the others must still be told from it."""
 MOST_STEPS, MOST_MEMBERS = 800, 2
 LARGEST = 20_000
 """More rows teach nothing in so many steps."""

@@ -34,8 +34,8 @@ LIMIT = 30.0
 class Recipe(NamedTuple):
     """How a network is trained.
 
-    ``hide`` is the range of the share of cells that are hidden from a row, ``swap`` the share of rows in which one cell that
-    is shown is another row's: the network learns whom to believe when the cells of a row contradict each other.
+    ``hide`` is the range of the share of cells that are hidden from a row, ``swap`` the share of those shown that are another
+    row's: the network learns whom to believe when the cells of a row contradict each other.
     """
 
     members: int
@@ -216,14 +216,11 @@ def _gather(rows: Tensors, index: Tensor, hide: tuple[float, float], rng: torch.
 
 
 def _swapped(inputs: Inputs, owners: Tensor, share: float, rng: torch.Generator) -> Inputs:
-    """Give a share of the rows one cell of another row, where both show it."""
+    """Give each row a share of the cells of another row, where both show them."""
     y, shown = inputs
-    members, rows, columns = shown.shape
-    which = torch.randint(columns, (members, rows, 1), generator=rng)
-    taken = (torch.rand(members, rows, 1, generator=rng) < share).float()
-    other = torch.randperm(rows, generator=rng)
-    swapped = torch.zeros_like(shown).scatter_(2, which, taken) * shown * shown[:, other]
-    return Inputs(torch.where(swapped[..., owners] > 0, y[:, other], y), shown)
+    other = torch.randperm(y.shape[1], generator=rng)
+    swapped = (torch.rand(shown.shape, generator=rng) < share) & (shown * shown[:, other] > 0)
+    return Inputs(torch.where(swapped[..., owners], y[:, other], y), shown)
 
 
 @torch.no_grad()
