@@ -20,9 +20,9 @@ anybody who looks for what is odd. Two baselines judge each column by itself, a 
 
 How good anybody could be is asked of trees, and is no baseline, for they know how cells are replaced:
 
-* trees: Bayes' rule for just these injections, p(column | all others) by gradient-boosted trees, one model a column: columns by
-  the probability that theirs is the cell. Given the true distributions no ranking is better. "Foreseen" is the share that the
-  trees themselves expect to rank first, told the kind; where it agrees with what comes true their probabilities can be believed.
+* trees: Bayes' rule for just these injections, p(column | all others) by gradient-boosted trees, one model a column: columns
+  by the probability that theirs is the cell. Given the true distributions no ranking is better. "Foreseen" is the share that
+  the trees themselves expect to rank first, told the kind; where that comes true, their probabilities can be believed.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ class ByTrees:
         x = self._numbers(past)
         self.is_category = np.array([values.dtype == object for values in past.values()])
         self.columns = [
-            _Conditional(x, place, self.is_category, seed) if _allows(past[name], KINDS[is_category]) else None
+            _Conditional(x, place, self.is_category, seed) if _allows(past[name], KINDS[int(is_category)]) else None
             for place, (name, is_category) in enumerate(zip(self.names, self.is_category, strict=True))
         ]
 
@@ -255,7 +255,9 @@ class _Conditional:
         known = ~np.isnan(x[:, place])
         self.others, self.place, self.is_number = np.arange(x.shape[1]) != place, place, not is_category[place]
         self.values = values = x[known, place]
-        inner = np.unique(values)[1:] if len(np.unique(values)) <= BINS else np.unique(np.quantile(values, BIN_EDGES))
+        inner = np.unique(values)
+        if len(inner) > BINS:
+            inner = np.unique(np.quantile(values, BIN_EDGES, method="inverted_cdf"))
         self.edges = inner[inner > values.min()]
         classes = self._classes(values)
         counts = np.bincount(classes)
@@ -276,7 +278,9 @@ class _Conditional:
         self.trees = trees.fit(x[known][taught][:, self.others], classes[taught]) if len(self.taught) > 1 else None
 
     def _classes(self, values: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.edges, values, side="right") if self.is_number else np.nan_to_num(values).astype(int)
+        return (
+            np.searchsorted(self.edges, values, side="right") if self.is_number else np.nan_to_num(values).astype(int)
+        )
 
     def log_odds(self, x: np.ndarray) -> np.ndarray:
         """Return (n,) the log odds that the cell was replaced rather than none, but for the prior; NaN at gaps."""
@@ -365,7 +369,10 @@ def show(lines: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
 
 def show_told(lines: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
     """Print the shares where the kind is told, and what the trees expect of themselves."""
-    print("\n| set, told the kind | explainer | " + " | ".join(f"{kind}: first | first three | foreseen" for kind in KINDS))
+    print(
+        "\n| set, told the kind | explainer | "
+        + " | ".join(f"{kind}: first | first three | foreseen" for kind in KINDS)
+    )
     print("|---" * (3 * len(KINDS) + 2) + "|")
     for name in dict.fromkeys(line["set"] for line in lines):
         for label in labels:

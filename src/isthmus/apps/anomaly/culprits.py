@@ -48,7 +48,7 @@ def find_culprits(head: Plausibility, rarity: Frequencies, rows: Rows) -> Culpri
 
     * a category: any other, evenly: log (1 - p) / ((k - 1) p), p = p(x_j | x_-j);
     * a number: another row's, at least one interquartile range (where that is 0, a standard deviation) from v, or, with
-      probability ``FAR``, one beyond all that were seen, where normal ones thin out with each such range;
+      probability ``FAR``, one beyond all that were seen, where normal ones thin out as the square of the distance;
     * a gap, or what was never seen: of such cells no more is known than how frequent gaps are in the column.
     """
     coding, columns = head.model.coding, head.columns
@@ -103,7 +103,9 @@ def odds_of_number(column: Number, chances: np.ndarray, values: np.ndarray) -> n
     inside = cumulative(column, chances, values + step)[0] - cumulative(column, chances, values - step)[1]
     others = (1 - FAR) * np.maximum(chances.sum(1) - inside, DOUBT) * shares[bins] / p
     beyond = np.maximum(values - support[-1], support[0] - values) / step
-    return np.where(beyond > 0, np.log(FAR * shares[bins] / (DOUBT * p)) + beyond, np.log(others))
+    return np.where(
+        beyond > 0, np.log(FAR * shares[bins] / (DOUBT * p)) + 2 * np.log1p(np.maximum(beyond, 0)), np.log(others)
+    )
 
 
 def _doubted(chances: np.ndarray, frequencies: np.ndarray) -> np.ndarray:

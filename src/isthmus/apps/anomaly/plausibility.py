@@ -38,8 +38,9 @@ class Plausibility:
 
         log  1 / (k - 1) / p(category | all other cells)
 
-    with p by networks trained on rows with gaps (``apps/columns``). An autoencoder that sees the category rebuilds it,
-    plausible or not; this one must say it without having seen it. Numbers are judged by the other heads.
+    with p by networks trained on rows with gaps (``apps/columns``), in which ``SWAP`` of the other cells are wrong. An
+    autoencoder that sees the category rebuilds it, plausible or not; this one must say it without having seen it. Numbers are
+    judged by the other heads.
     """
 
     def __init__(self, model: Conditionals, columns: Columns) -> None:
