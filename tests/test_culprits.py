@@ -15,7 +15,7 @@ STEP = float(np.subtract(*np.quantile(NORMAL.support, [0.75, 0.25])))
 
 
 def letters(n: int, seed: int) -> pd.DataFrame:
-    """Return two letters that mostly agree, a number that follows from the first, and one, with gaps, that does from nothing."""
+    """Return two letters that mostly agree, a number that follows from the first, and a free one with gaps."""
     rng = np.random.default_rng(seed)
     first = rng.integers(4, size=n)
     second = np.where(rng.random(n) < 0.9, first, (first + rng.integers(1, 4, size=n)) % 4)
