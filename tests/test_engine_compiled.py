@@ -18,6 +18,7 @@ from isthmus.engine import Engine, choice
 from isthmus.engine.compiled import Compiled, is_at_hand
 from isthmus.engine.eager import Eager
 from isthmus.errors import SettingError, TrainingError
+from isthmus.parts.networks.dropout import Dropout, draw_all_kept
 from isthmus.training import Run, train
 from samples import data_for, gappy
 from test_engines import FLAT, TOLERANCE, begun, close, mlp, small
@@ -277,3 +278,18 @@ def test_the_kernel_is_compiled_anew_when_no_folder_can_keep_it(monkeypatch: pyt
     monkeypatch.setattr(kernel, "njit", njit)
     assert callable(kernel.made())
     assert asked == [True, False]
+
+
+@pytest.mark.parametrize(
+    "layers", [[Dropout(0.3), Dropout(0.1)], [Dropout(0.3), nn.Dropout(0.5)]], ids=["ours", "torch's"]
+)
+def test_masks_of_many_batches_are_those_that_batch_after_batch_draws(layers):
+    widths, sizes = (5, 9), [7, 7, 7, 3]
+    masks, expected = ([torch.empty(sum(sizes), width) for width in widths] for _ in range(2))
+    torch.manual_seed(1)
+    draw_all_kept(layers, masks, sizes)
+    torch.manual_seed(1)
+    for start, size in zip((0, 7, 14, 21), sizes, strict=True):
+        for layer, width, mask in zip(layers, widths, expected, strict=True):
+            mask[start : start + size] = layer.train()(torch.ones(size, width))
+    assert all(torch.equal(mask, by_batch) for mask, by_batch in zip(masks, expected, strict=True))

@@ -311,7 +311,7 @@ def test_an_uploaded_picture_must_have_pixels_like_those_learned_from(digits: np
     near = found(pixels)
     assert near["rows"][0] == 7
     assert near["distances"][0] == pytest.approx(0, abs=1e-6)
-    with pytest.raises(Refused, match="whole numbers from 0 to 255"):
+    with pytest.raises(DataError, match="whole numbers from 0 to 255"):
         found(pixels / np.float32(255))
 
 

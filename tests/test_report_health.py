@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -153,6 +156,20 @@ def test_the_map_of_a_two_dimensional_code_is_the_code() -> None:
     wide = codes @ np.array([[1.0, 0, 2], [0, 1, 1]])
     distances = np.linalg.norm(wide[:, None] - wide[None], axis=-1)
     np.testing.assert_allclose(np.linalg.norm(points[:, None] - points[None], axis=-1), distances, atol=1e-9)
+
+
+def test_one_row_has_a_place_on_the_map_and_a_report(tmp_path) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 6))
+    ae = ist.Autoencoder(latent_dim=3, max_epochs=2, random_state=0, verbose=False).fit(X)
+    assert ist.report(ae, X[:1]).save(tmp_path / "one.html").exists()
+
+
+def test_plots_and_the_explorer_have_the_same_colours() -> None:
+    from isthmus.apps.displays import CATEGORIES
+
+    palette = Path(__file__).parents[1] / "web/src/map/palette.ts"
+    listed = palette.read_text().split("CATEGORIES = [")[1].split("]")[0]
+    assert re.findall(r"#[0-9a-f]{6}", listed) == list(CATEGORIES)
 
 
 def test_pca_is_no_yardstick_for_a_code_larger_than_the_input(digits: np.ndarray) -> None:

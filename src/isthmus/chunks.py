@@ -11,6 +11,9 @@ def chunks(n_rows: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n_rows))
 
 
-def chunk_rows(size: int, most: int = 1024) -> int:
-    """Return how many rows of ``size`` numbers a chunk holds: about half a million numbers; a power of two, 32 to ``most``."""
-    return min(most, max(32, 2 ** ((2**19 // max(1, size)).bit_length() - 1)))
+def chunk_rows(size: int, most: int = 1024, least: int = 32) -> int:
+    """Return how many rows of ``size`` numbers a chunk holds: half a million numbers or so.
+
+    A power of two, ``least`` to ``most``.
+    """
+    return min(most, max(least, 2 ** ((2**19 // max(1, size)).bit_length() - 1)))

@@ -18,7 +18,7 @@ def principal_of(rows: Rows, weight: Tensor | None, k: int, seed: int) -> Princi
     width = int(np.prod(rows.shape))
 
     def pieces() -> Iterator[Chunk]:
-        for place in chunks(len(rows), 4 * chunk_rows(width)):
+        for place in chunks(len(rows), 2 * chunk_rows(width)):
             x, observed = rows.take(place)
             seen = None if observed is None else observed.flatten(1)
             yield x.flatten(1), seen, None if weight is None else weight[place]

@@ -18,8 +18,7 @@ def threads_for(model: nn.Module, rows: int, passes: int) -> Iterator[None]:
     """Run the block on one thread when a step (``rows`` samples; 2 operations a weight and pass) is small."""
     weights = sum(parameter.numel() for parameter in model.parameters())
     before = torch.get_num_threads()
-    # A convolution uses each weight many times, so its weights say little about its work.
-    if before == 1 or 2.0 * passes * rows * weights >= SMALL or _convolves(model):
+    if before == 1 or 2.0 * passes * rows * weights >= SMALL or convolves(model):
         yield
         return
     torch.set_num_threads(1)
@@ -29,7 +28,8 @@ def threads_for(model: nn.Module, rows: int, passes: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _convolves(model: nn.Module) -> bool:
+def convolves(model: nn.Module) -> bool:
+    """Say whether the model has convolutions: they use each weight many times, so that their work is not that of weights."""
     return any(isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for module in model.modules())
 
 

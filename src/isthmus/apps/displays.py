@@ -37,18 +37,18 @@ class Palette(NamedTuple):
 
 PALETTE = Palette()
 CATEGORIES = (
-    "#1f8f98",
-    "#d98324",
-    "#7a6bb8",
-    "#c0566e",
-    "#5c9441",
-    "#3f7fbf",
-    "#a0785a",
-    "#b25fa8",
-    "#8a8f3c",
-    "#7f8c93",
+    "#1c9bf7",
+    "#fe6a00",
+    "#8254c4",
+    "#f0bb4b",
+    "#a03646",
+    "#b3b2f9",
+    "#81347c",
+    "#cbaa89",
+    "#e24130",
+    "#8a9398",
 )
-"""Told apart on white and on near-black."""
+"""Those of the explorer (``web/src/map/palette.ts``): told apart on white and on near-black, by all eyes."""
 MOST_POINTS = 2_000
 
 
@@ -444,10 +444,12 @@ class PointScoresDisplay:
 
 def flatten_codes(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     """Return a point (x, y) for each code, and the names of the two axes."""
-    if codes.shape[1] == 2:
-        return codes, ("code 1", "code 2")
     if codes.shape[1] == 1:
         return np.column_stack([codes[:, 0], np.zeros(len(codes))]), ("code 1", "")
+    if codes.shape[1] == 2:
+        return codes, ("code 1", "code 2")
+    if len(codes) == 1:  # no principal components
+        return codes[:, :2], ("code 1", "code 2")
     centred = codes.astype(np.float64) - codes.mean(0)
     left, spread, directions = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(directions[np.arange(2), np.abs(directions[:2]).argmax(1)])  # a sign of svd is arbitrary

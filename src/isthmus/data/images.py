@@ -85,6 +85,11 @@ class ImageCodec:
                 "resize them, or read them with size=(height, width)."
             )
         _refuse_empty(pixels)
+        if isinstance(X, Images) and self.dtype.kind == "f":  # most likely from 0 to 1
+            raise DataError(
+                f"the model learned pixels that are {self.dtype} numbers, and a picture has whole numbers from 0 to 255; "
+                "give a .npy file of such pixels as it learned from."
+            )
         return pixels
 
     def _axes_of(self, X: Any) -> str:

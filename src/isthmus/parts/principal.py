@@ -14,6 +14,9 @@ Chunk = tuple[Tensor, Tensor | None, Tensor | None]
 EXACT_WIDTH = 2048
 """Up to this many numbers a sample the covariance is formed whole; beyond it, a random projection finds the directions."""
 
+AT_ONCE = 128
+"""So many rows of the covariance are formed by one product."""
+
 
 class Principal(NamedTuple):
     """The leading principal components of some rows."""
@@ -58,7 +61,7 @@ def principal(
         scatter, rows = _scatter(chunks, mean)
         covariance, squares = scatter / max(rows, 1.0), scatter.diagonal()
         total = float(covariance.trace())
-        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = torch.linalg.eigh(covariance, UPLO="U")
         directions, variances = vectors.flip(1).T[:k], values.flip(0)[:k].clamp(min=0)
     else:
         directions, variances, squares, rows = _randomised(chunks, mean, k, rng)
@@ -71,7 +74,11 @@ def _mean(chunks: Callable[[], Iterable[Chunk]], width: int) -> tuple[Tensor, Te
     total, count = torch.zeros(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
     for x, observed, weight in chunks():
         w = torch.ones(len(x), dtype=torch.float64) if weight is None else weight.double()
-        seen = torch.ones_like(x, dtype=torch.float64) if observed is None else observed.double()
+        if observed is None:
+            total += w @ x.double()
+            count += w.sum()
+            continue
+        seen = observed.double()
         total += w @ (x.double() * seen)
         count += w @ seen
     return total / count.clamp(min=torch.finfo(torch.float64).tiny), count
@@ -87,10 +94,13 @@ def _scaled(chunk: Chunk, mean: Tensor) -> tuple[Tensor, float]:
 
 
 def _scatter(chunks: Callable[[], Iterable[Chunk]], mean: Tensor) -> tuple[Tensor, float]:
+    """Return the sum of the squares and products about the mean, on and above the diagonal, and that of the weights."""
     scatter, rows = torch.zeros(len(mean), len(mean), dtype=torch.float64), 0.0
     for chunk in chunks():
         centred, weight = _scaled(chunk, mean)
-        scatter.addmm_(centred.T, centred)
+        for start in range(0, len(mean), AT_ONCE):  # what is below the diagonal is known
+            some = slice(start, start + AT_ONCE)
+            scatter[some, start:].addmm_(centred[:, some].T, centred[:, start:])
         rows += weight
     return scatter, rows
 

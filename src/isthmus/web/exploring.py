@@ -17,7 +17,6 @@ from isthmus.apps.exploring.colours import Colour
 from isthmus.apps.exploring.previews import previews
 from isthmus.apps.retrieval import Neighbours
 from isthmus.apps.words import plain
-from isthmus.data import Images
 from isthmus.web.answers import COLUMNS, Answer, as_container
 from isthmus.web.batching import joined
 from isthmus.web.bodies import JSON, NPY, read_json
@@ -166,13 +165,6 @@ class Explorer:
             path = Path(folder) / f"upload{suffix[0]}"
             path.write_bytes(body)
             rows = self.read(path)
-        learned: Any = getattr(self.exploration.ae.codec_, "dtype", None)  # that of pixels; only pictures have one
-        if isinstance(rows, Images) and learned not in (None, np.dtype(np.uint8)):
-            raise Refused(
-                422,
-                f"the model learned pixels that are {learned} numbers, and a picture has whole numbers from 0 to 255; "
-                "give a .npy file of such pixels as it learned from.",
-            )
         asked = self.exploration.first(rows)
         near = self._near(self.exploration.neighbours(k=k, x=asked))
         return _json({"asked": self._previews(asked)[0]} | near)

@@ -21,7 +21,7 @@ from isthmus.engine.forward import Inputs, terms_of
 from isthmus.errors import SettingError
 from isthmus.model import Model
 from isthmus.parts.bottlenecks import Gaussian
-from isthmus.parts.networks.dropout import draw_kept
+from isthmus.parts.networks.dropout import draw_all_kept
 from isthmus.parts.penalties import L1
 from isthmus.parts.step import Batch, ramp
 
@@ -114,15 +114,15 @@ class Compiled(Engine):
             return block.rows, None, None
         noise = torch.empty(n, *model.z_shape) if is_gaussian else None
         kept = torch.empty(n * sum(width for width, _ in dropped)) if dropped else None
-        masks = [] if kept is None else [m.view(n, -1) for m in kept.split([n * width for width, _ in dropped])]
+        if kept is not None:
+            masks = [mask.view(n, -1) for mask in kept.split([n * width for width, _ in dropped])]
+            draw_all_kept([layer for _, layer in dropped], masks, block.sizes)
         seen, start = [], 0
         for batch, progress, _ in block.steps():
             stop = start + len(batch.x)
             seen.append(model.corrupted(batch, rng, progress) if model.parts.corruptions else batch)
             if noise is not None:
                 noise[start:stop].normal_(generator=rng)
-            for mask, (_, layer) in zip(masks, dropped, strict=True):
-                draw_kept(layer, mask[start:stop])
             start = stop
         if not model.parts.corruptions:
             return block.rows, noise, kept

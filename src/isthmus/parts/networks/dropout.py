@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+
 import torch
 from torch import Tensor, nn
 
@@ -33,9 +36,12 @@ class Dropout(nn.Module):
 
     def draw(self, bits: Tensor, kept: Tensor, rng: torch.Generator | None = None) -> None:
         """Put what each number is multiplied with into ``kept``: 0, or 1 / (1 - p)."""
-        dropped = round(self.p * LEVELS)  # of the levels from -2^15 on, the lowest
         bits.random_(-(2**63), None, generator=rng)
-        levels = bits.view(torch.int16)[: kept.numel()].view(kept.shape)
+        self.decide(bits.view(torch.int16)[: kept.numel()].view(kept.shape), kept)
+
+    def decide(self, levels: Tensor, kept: Tensor) -> None:
+        """Do that by 16 random bits for each number."""
+        dropped = round(self.p * LEVELS)  # of the levels from -2^15 on, the lowest
         torch.ge(levels, dropped - LEVELS // 2, out=kept)
         kept.mul_(LEVELS / (LEVELS - dropped))
 
@@ -49,3 +55,22 @@ def draw_kept(layer: Dropout | nn.Dropout, kept: Tensor, rng: torch.Generator | 
         layer.draw(layer.bits(kept), kept, rng)
     else:
         kept.bernoulli_(1 - layer.p, generator=rng).div_(1 - layer.p)
+
+
+def draw_all_kept(layers: Sequence[Dropout | nn.Dropout], masks: Sequence[Tensor], sizes: Sequence[int]) -> None:
+    """Draw ``masks`` (n, width), one a layer, for batches of these sizes, with the very draws of batch after batch."""
+    start = 0
+    for size, alike in groupby(sizes):
+        count = len(list(alike))
+        rows = [mask[start : start + count * size].view(count, -1) for mask in masks]
+        start += count * size
+        ours = [layer for layer in layers if isinstance(layer, Dropout)]
+        if len(ours) < len(layers):
+            for batch in range(count):
+                for layer, kept in zip(layers, rows, strict=True):
+                    draw_kept(layer, kept[batch])
+            continue
+        lengths = [-(-kept.shape[1] // 4) for kept in rows]
+        bits = torch.empty(count, sum(lengths), dtype=torch.int64).random_(-(2**63), None)
+        for layer, kept, drawn in zip(ours, rows, bits.split(lengths, 1), strict=True):
+            layer.decide(drawn.view(torch.int16)[:, : kept.shape[1]], kept)
