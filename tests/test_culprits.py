@@ -63,8 +63,19 @@ def test_a_number_where_it_is_expected_is_right_and_one_far_out_the_wronger_the_
     chances[0, NORMAL.classes(np.zeros(1))] = 1
     near, off, out, far = (odds_of_number(NORMAL, chances, np.array([value]))[0] for value in (0.01, 2.0, 4.0, 8.0))
     assert near < -5 < 5 < off < out
-    last = NORMAL.support[-1]
+    last = NORMAL.support[-6]  # but for the five outermost
     assert far - out == pytest.approx(2 * np.log((8 - last + STEP) / (4 - last + STEP)))
+
+
+def test_a_number_that_was_learned_from_is_far_out_too_and_the_last_of_its_neighbours_is_not():
+    support = np.append(np.linspace(-2, 2, 399), 50.0)
+    column = Number("x", slice(0, 1), support, float(support.mean()), float(support.std()))
+    chances = np.diff(column.shares)[None]
+    stray, last = (odds_of_number(column, chances, np.array([value]))[0] for value in (50.0, support[-2]))
+    step = float(np.subtract(*np.quantile(support, [0.75, 0.25])))
+    # one of 400 lies as far out, beyond the third largest by so many steps
+    assert stray == pytest.approx(np.log(FAR * 400) + 2 * np.log(1 + (50 - support[-3]) / step))
+    assert last < 1.5
 
 
 def test_the_odds_that_are_learned_are_those_of_the_distribution_that_rows_were_drawn_from(detector):

@@ -22,6 +22,8 @@ GAP = 1e-3
 """So many are gaps where others are: few, for such gaps mostly follow from other cells, by a rule that is not known here."""
 DOUBT = 2e-4
 """So much of every distribution is spread over all values, half as they are frequent and half evenly."""
+STRAY = 0.005
+"""So many of the numbers that were learned from may be wrong themselves, on either side."""
 ROWS = 4096
 """How many rows are looked at at a time."""
 
@@ -48,7 +50,7 @@ def find_culprits(head: Plausibility, rarity: Frequencies, rows: Rows) -> Culpri
 
     * a category: any other, evenly: log (1 - p) / ((k - 1) p), p = p(x_j | x_-j);
     * a number: another row's, at least one interquartile range (where that is 0, a standard deviation) from v, or, with
-      probability ``FAR``, one beyond all that were seen, where normal ones thin out as the square of the distance;
+      probability ``FAR``, one far out (:func:`_far`), where normal ones thin out as the square of the distance;
     * a gap, or what was never seen: of such cells no more is known than how frequent gaps are in the column.
     """
     coding, columns = head.model.coding, head.columns
@@ -102,10 +104,23 @@ def odds_of_number(column: Number, chances: np.ndarray, values: np.ndarray) -> n
     chances = chances * (np.bincount(owned, worth) / np.bincount(owned))
     inside = cumulative(column, chances, values + step)[0] - cumulative(column, chances, values - step)[1]
     others = (1 - FAR) * np.maximum(chances.sum(1) - inside, DOUBT) * shares[bins] / p
-    beyond = np.maximum(values - support[-1], support[0] - values) / step
-    return np.where(
-        beyond > 0, np.log(FAR * shares[bins] / (DOUBT * p)) + 2 * np.log1p(np.maximum(beyond, 0)), np.log(others)
+    far = _far(support, step, values)
+    return np.log(np.where(far > 0, FAR * shares[bins] / p * far, others))
+
+
+def _far(support: np.ndarray, step: float, values: np.ndarray) -> np.ndarray:
+    """Return (n,) how many times likelier so far out a wrong number is than a normal one; 0 where it is not far.
+
+    Far is what lies beyond all of ``support``, or a step beyond all but its ``STRAY`` outermost on either side: those that were
+    learned from may be wrong, too. Of normal ones so many are as far out as there were, at least ``DOUBT``.
+    """
+    size, last = len(support), max(1, round(STRAY * len(support)))
+    beyond = np.maximum(values - support[-1 - last], support[last] - values) / step
+    outward = (
+        np.minimum(np.searchsorted(support, values, "right"), size - np.searchsorted(support, values, "left")) / size
     )
+    is_far = (beyond > 1) | (values > support[-1]) | (values < support[0])
+    return np.where(is_far, (1 + np.maximum(beyond, 0)) ** 2 / np.maximum(outward, DOUBT), 0)
 
 
 def _doubted(chances: np.ndarray, frequencies: np.ndarray) -> np.ndarray:

@@ -115,7 +115,7 @@ class Reasons(Sequence[Reason]):
     def section(self) -> Section:
         """Return these reasons for the report, the oddest row first."""
         ordered = Reasons(tuple(sorted(self, key=lambda reason: -reason.score)))
-        said = "A cell's share says how much of the oddness of its row it is to blame for, beside what is expected in its place."
+        said = "A cell's share says how much of the oddness of its row it is to blame for."
         return Section("Why rows are odd", (said,), (ordered.to_table(),), facts=self.to_dict())
 
 
