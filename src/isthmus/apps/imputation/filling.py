@@ -1,7 +1,8 @@
-"""How gaps are filled: every column by a mix of the linear answer, the network and, where asked for, boosted trees.
+"""How gaps are filled: every column by a mix of the linear answer, the network and, where they are worth it, groups and trees.
 
 observed cells -> Conditionals -> linear, network --\\
-             \\-> the other columns, filled -> trees ---> weights of the column -> expected value, or most probable category
+              \\-> groups of rows, if rows are few ----\\
+               \\-> the other columns, filled -> trees ---> weights of the column -> expected value, or most probable category
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from scipy.special import ndtr
 from isthmus.apps.columns import Cells, Coding, Conditionals, Predicted, Recipe, learn
 from isthmus.apps.columns.coding import Choice, Number
 from isthmus.apps.columns.conditionals import cumulative, quantile
+from isthmus.apps.columns.fitting import FEW
 from isthmus.apps.imputation.blend import weigh
 from isthmus.apps.imputation.boosting import Boosted, grow
+from isthmus.apps.imputation.location import Location, fit_location
 
 FEWEST = 30
 """Observed cells below which a column gets no trees, and rows below which there is no training."""
@@ -30,7 +33,7 @@ class Column:
     """What was found out about one column on cells that were hidden from the members that judged them."""
 
     weights: np.ndarray
-    """Of the linear answer, the network and, if there are any, the trees: (2,) or (3,)."""
+    """Of the linear answer, the network and, if there are any, groups and trees: (2,), (3,) or (4,)."""
     error: float
     """Root mean squared error (standardised) of a number, share of wrong answers of a category."""
     plain: float
@@ -48,6 +51,7 @@ class Filling:
 
     model: Conditionals
     columns: tuple[Column, ...]
+    location: Location | None = None
 
     @property
     def coding(self) -> Coding:
@@ -58,12 +62,13 @@ class Filling:
         predicted = self.model.predict(self.model.rows(cells), cells.observed)
         first = guesses(self.model, predicted)
         filled = np.where(cells.observed, cells.values, first)
+        grouped = None if self.location is None else self.location.predict(self.coding, cells)
         for place, column in enumerate(self.columns):
             gaps = np.flatnonzero(~cells.observed[:, place])
             if not len(gaps):
                 continue
             there = _of(predicted, gaps)
-            answers = _answers(self.model, there, place)
+            answers = _answers(self.model, there, place, None if grouped is None else grouped[gaps])
             if column.trees is not None:
                 beside = surroundings(self.model, Cells(cells.values[gaps], cells.observed[gaps]), there, place)
                 trees = column.trees.predict(beside, self.coding.columns[place].width)
@@ -103,11 +108,16 @@ def fit_filling(coding: Coding, cells: Cells, polish: bool, seed: int) -> tuple[
     recipe = Recipe.of(coding, rows)
     fitted = learn(coding, cells, recipe if rows >= FEWEST else recipe._replace(steps=0), seed)
     model = Conditionals(coding, fitted.network)
-    columns = tuple(_judge(model, cells, place, fitted.judge, polish, seed) for place in range(len(coding.columns)))
-    return Filling(model, columns), fitted.losses
+    location = fit_location(coding, cells, fitted.judge, seed) if FEWEST <= rows < FEW else None
+    columns = tuple(
+        _judge(model, location, cells, place, fitted.judge, polish, seed) for place in range(len(coding.columns))
+    )
+    return Filling(model, columns, location), fitted.losses
 
 
-def _judge(model: Conditionals, cells: Cells, place: int, judge: np.ndarray, polish: bool, seed: int) -> Column:
+def _judge(
+    model: Conditionals, location: Location | None, cells: Cells, place: int, judge: np.ndarray, polish: bool, seed: int
+) -> Column:
     """Hide one column, let it be predicted by members that have not seen the row, and weigh the answers."""
     seen = np.flatnonzero(cells.observed[:, place])
     has_trees = polish and FEWEST <= len(seen) < len(cells.observed)
@@ -118,14 +128,17 @@ def _judge(model: Conditionals, cells: Cells, place: int, judge: np.ndarray, pol
     hidden = Cells(cells.values[seen], observed)
     predicted = model.predict(model.rows(hidden), observed, judge[seen])
     truth, number = cells.values[seen, place], model.coding.columns[place]
-    answers, trees = _answers(model, predicted, place), None
+    grouped = None if location is None else location.predict(model.coding, hidden, judge[seen])
+    answers, trees = _answers(model, predicted, place, grouped), None
     if has_trees:
         goal = (truth - number.mean) / number.deviation if isinstance(number, Number) else truth
         trees, said = _cross_grown(surroundings(model, hidden, predicted, place), goal, number, judge[seen], seed)
         answers = np.concatenate([answers, said[:, :, None]], 2)
     honest = (judge[seen] >= 0) & np.isfinite(answers).all((1, 2))
     goal = _goal(model.coding, place, truth)
-    before = np.array([0, 0.5, 0.5]) if has_trees else np.array([0.0, 1.0])
+    before = np.array([0.0, *np.ones(answers.shape[2] - 1)]) / (
+        answers.shape[2] - 1
+    )  # the linear answer is in the network
     weights = weigh((answers - goal[:, :, None])[honest], before)
     decided = _decided(model.coding, place, answers[honest] @ weights)
     misses = np.zeros(0)
@@ -178,17 +191,20 @@ def guesses(model: Conditionals, predicted: Predicted) -> np.ndarray:
     return np.concatenate([coding.unstandard(predicted.means), *most], 1).astype(np.float32)
 
 
-def _answers(model: Conditionals, predicted: Predicted, place: int) -> np.ndarray:
-    """Return what the linear answer and the network say of a column, (n, c, 2): a standardised number, or chances."""
+def _answers(model: Conditionals, predicted: Predicted, place: int, grouped: np.ndarray | None) -> np.ndarray:
+    """Return what linear answer, network and groups say, (n, 1, a) standardised, or chances (n, c, a)."""
     coding, n = model.coding, len(model.coding.numbers)
+    start = place if place < n else n + sum(column.width for column in coding.choices[: place - n])
+    own = slice(start, start + 1 if place < n else start + coding.columns[place].width)
+    linear = predicted.linear[:, own]
     if place < n:
         number = coding.numbers[place]
-        linear = number.quantiles(ndtr(predicted.linear[:, place].astype(np.float64)))
-        return np.stack([(linear - number.mean) / number.deviation, predicted.means[:, place]], 1)[:, None, :]
-    start = n + sum(column.width for column in coding.choices[: place - n])
-    linear = np.clip(predicted.linear[:, start : start + coding.columns[place].width], 1e-3, None)
-    linear = linear / linear.sum(1, keepdims=True)
-    return np.stack([linear, predicted.chances[:, model.columns(place)]], 2)
+        linear = (number.quantiles(ndtr(linear.astype(np.float64))) - number.mean) / number.deviation
+        network = predicted.means[:, place : place + 1]
+    else:
+        linear = np.clip(linear, 1e-3, None)
+        linear, network = linear / linear.sum(1, keepdims=True), predicted.chances[:, model.columns(place)]
+    return np.stack([linear, network, *([] if grouped is None else [grouped[:, own]])], 2)
 
 
 def _decided(coding: Coding, place: int, mixed: np.ndarray) -> np.ndarray:

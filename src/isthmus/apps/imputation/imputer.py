@@ -29,9 +29,9 @@ class Imputer(TransformerMixin, BaseEstimator):
     """Fill the gaps of a table: every missing cell from the observed cells of its row.
 
     Small networks learn to say what was in cells that were hidden at random, starting from the linear answer (factor
-    analysis with gaps, by EM); each holds out some rows, on which linear answer, network and, where polished, boosted trees
-    are weighed column by column. Takes tables (pandas, polars, Arrow; numbers, categories, booleans, dates) and arrays with
-    NaN; gives back what came in, with the gaps filled and every observed cell as it was.
+    analysis with gaps, by EM); each holds out some rows, on which linear answer, network, groups of rows (below 2,000 rows)
+    and, where polished, boosted trees are weighed column by column. Takes tables (pandas, polars, Arrow; numbers, categories,
+    booleans, dates) and arrays with NaN; gives back what came in, with the gaps filled and every observed cell as it was.
 
     Parameters
     ----------

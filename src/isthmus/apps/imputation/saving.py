@@ -11,6 +11,7 @@ from isthmus.apps.columns import Conditionals
 from isthmus.apps.columns.saving import coding_from, coding_state, network_from, network_state
 from isthmus.apps.imputation.boosting import Boosted
 from isthmus.apps.imputation.filling import Column, Filling
+from isthmus.apps.imputation.location import Groups, Location
 from isthmus.apps.imputation.reconstructing import Reconstructing
 from isthmus.apps.imputation.results import ColumnResult
 from isthmus.data.tables import TableCodec
@@ -48,6 +49,8 @@ def to_saved(imputer: Any) -> Saved:
         arrays |= {f"{place}.weights": column.weights, f"{place}.misses": column.misses}
         if column.trees is not None:
             arrays |= {f"{place}.trees.{name}": value for name, value in vars(column.trees).items()}
+    if filling.location is not None:
+        arrays |= {f"groups.{name}": value for name, value in filling.location.groups._asdict().items()}
     return Saved("imputer", config, dict(network.state_dict()), preprocess, arrays, metrics, card=_card(imputer))
 
 
@@ -69,7 +72,14 @@ def restore(imputer: Any, saved: Saved) -> None:
     imputer.filling_ = Filling(
         Conditionals(coding, network_from(coding, config["network"], saved.weights)),
         tuple(_column(saved.arrays, place, state) for place, state in enumerate(saved.preprocess["judged"])),
+        _location(saved.arrays),
     )
+
+
+def _location(arrays: dict[str, np.ndarray]) -> Location | None:
+    """Return the groups; large tables have none, nor have imputers saved before there were any."""
+    names = [f"groups.{name}" for name in Groups._fields]
+    return Location(Groups(*(arrays[name] for name in names))) if names[0] in arrays else None
 
 
 def _column(arrays: dict[str, np.ndarray], place: int, state: list[Any]) -> Column:

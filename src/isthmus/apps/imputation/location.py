@@ -1,0 +1,133 @@
+"""The closed-form answer of small tables: the location model (Olkin & Tate 1961) as a mixture, fitted to rows with gaps by EM.
+
+p(row) = sum_g share_g N(numbers; mean_g, covariance) prod_j p_gj(category of j)        of the observed cells alone
+
+A row belongs to a group. Within it numbers are normal, with a covariance that all groups share, and categories are independent
+of them and of each other (Hunt & Jorgensen 2003). Penguins of one species and sex are such a group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import softmax
+
+from isthmus.apps.columns import Cells, Coding
+
+ROUNDS = 40
+ROWS_A_GROUP, FEWEST_GROUPS, MOST_GROUPS = 40, 2, 12
+MOST_NUMBERS = 32
+"""Each round inverts a matrix of this width for every pattern of gaps."""
+PRIOR = 1.0
+"""Rows that a group has beforehand: at the mean of the table, with its frequencies of categories."""
+RIDGE = 0.01
+"""Added to the variances within groups; over the whole table each is 1."""
+
+
+class Groups(NamedTuple):
+    """One mixture of g groups, or several along a first axis."""
+
+    shares: np.ndarray
+    """(g,)."""
+    means: np.ndarray
+    """(g, d), standardised."""
+    covariance: np.ndarray
+    """(d, d)."""
+    chances: np.ndarray
+    """(g, c), of the categories of all columns end to end."""
+
+
+class _Rows(NamedTuple):
+    """Cells as a mixture wants them."""
+
+    x: np.ndarray
+    """(n, d) standardised numbers, 0 at gaps."""
+    hots: np.ndarray
+    """(n, c) one-hots of the categories of all columns, 0 at gaps."""
+    seen: np.ndarray
+    """(n, d), 0 or 1."""
+
+    def take(self, which: np.ndarray) -> _Rows:
+        return _Rows(*(values[which] for values in self))
+
+
+@dataclass(frozen=True, eq=False)
+class Location:
+    """A mixture for each member, fitted to the rows that this member does not judge."""
+
+    groups: Groups
+
+    def predict(self, coding: Coding, cells: Cells, by: np.ndarray | None = None) -> np.ndarray:
+        """Return the expected numbers, standardised, and the probabilities of all categories, (n, d + c).
+
+        ``by`` (n,) says which member is asked about a row; -1, and None, is the mean of all.
+        """
+        rows, members = _rows(coding, cells), list(zip(*self.groups, strict=True))
+        total = np.zeros((len(rows.x), rows.x.shape[1] + rows.hots.shape[1]))
+        for place, member in enumerate(members):
+            asked = np.full(len(total), True) if by is None else (by == place) | (by < 0)
+            groups = Groups(*member)
+            belongs, expected, _ = _expect(rows.take(asked), groups)
+            means = (belongs[:, :, None] * expected).sum(1)
+            total[asked] += np.concatenate([means, belongs @ groups.chances], 1)
+        return total / len(members) if by is None else total / np.where(by < 0, len(members), 1)[:, None]
+
+
+def fit_location(coding: Coding, cells: Cells, judge: np.ndarray, seed: int) -> Location | None:
+    """Fit a mixture for each of the members that judge rows, (n,); None if the numbers are too many for it."""
+    if len(coding.numbers) > MOST_NUMBERS:
+        return None
+    rows, rng = _rows(coding, cells), np.random.default_rng(seed)
+    count = int(np.clip(len(judge) // ROWS_A_GROUP, FEWEST_GROUPS, MOST_GROUPS))
+    each = [_fit(coding, rows.take(judge != member), count, rng) for member in range(judge.max() + 1)]
+    return Location(Groups(*(np.stack(parts) for parts in zip(*each, strict=True))))
+
+
+def _fit(coding: Coding, rows: _Rows, count: int, rng: np.random.Generator) -> Groups:
+    """Fit one mixture by EM, from groups around rows that are picked at random."""
+    size, d = rows.x.shape
+    frequencies = np.concatenate([np.zeros(0), *(column.frequencies for column in coding.choices)]) + 1e-3
+    owner = np.repeat(np.arange(len(coding.choices)), [column.width for column in coding.choices])
+    blocks = (owner[:, None] == owner).astype(np.float64)  # sums the categories of each column
+    picked = rng.choice(size, count, replace=size < count)
+    chances = rows.hots[picked] + frequencies
+    groups = Groups(np.full(count, 1 / count), 0.7 * rows.x[picked], 0.5 * np.eye(d), chances / (chances @ blocks))
+    for _ in range(ROUNDS):
+        belongs, expected, unknown = _expect(rows, groups)
+        weight = belongs.sum(0)
+        means = np.einsum("ng,ngd->gd", belongs, expected) / (weight[:, None] + PRIOR)
+        away = np.sqrt(belongs)[:, :, None] * (expected - means)
+        scatter = np.tensordot(away, away, ((0, 1), (0, 1))) + unknown
+        chances = belongs.T @ rows.hots + PRIOR * frequencies
+        groups = Groups(
+            (weight + 1) / (size + count), means, scatter / size + RIDGE * np.eye(d), chances / (chances @ blocks)
+        )
+    return groups
+
+
+def _expect(rows: _Rows, groups: Groups) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the chance of each group (n, g), the numbers expected within it (n, g, d), and the covariance in gaps, summed.
+
+    What remains unknown of a row does not depend on its group, nor does the determinant of its observed numbers.
+    """
+    shares, means, covariance, chances = groups
+    patterns, pattern, times = np.unique(rows.seen, axis=0, return_inverse=True, return_counts=True)
+    both = patterns[:, :, None] * patterns[:, None, :]
+    inverse = np.linalg.inv(both * covariance + (1 - patterns)[:, :, None] * np.eye(len(covariance))) * both
+    away = (rows.x[:, None] - means) * rows.seen[:, None]
+    pull = away @ inverse[pattern.reshape(-1)]
+    belongs = softmax(np.log(shares) + rows.hots @ np.log(chances).T - (pull * away).sum(2) / 2, 1)
+    unknown = len(rows.x) * covariance - covariance @ np.tensordot(times, inverse, 1) @ covariance
+    return belongs, means + pull @ covariance, unknown
+
+
+def _rows(coding: Coding, cells: Cells) -> _Rows:
+    n = len(coding.numbers)
+    seen = cells.observed[:, :n].astype(np.float64)
+    hots = [
+        (cells.values[:, n + i, None] == np.arange(column.width)) & cells.observed[:, n + i, None]
+        for i, column in enumerate(coding.choices)
+    ]
+    return _Rows(coding.standard(cells.values) * seen, np.concatenate([np.zeros((len(seen), 0)), *hots], 1), seen)
