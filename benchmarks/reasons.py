@@ -1,6 +1,6 @@
 """Whether a detector blames the right column: one cell of a held-out row is replaced, then ``explain`` is asked.
 
-    python benchmarks/reasons.py [--explainers isthmus,z-score,tail] [--sets adult,thyroid] [--rows 300] [--again isthmus]
+    python benchmarks/reasons.py [--explainers isthmus,z-score,tail,trees] [--sets adult,thyroid] [--rows 300] [--again isthmus]
 
 A fifth of a table is held out; everybody learns from at most 10,000 of the other rows. Of the held-out rows, as they are,
 ``--rows`` are drawn for each kind of injection, and in each of them one cell that is no gap, in a column drawn uniformly:
@@ -10,13 +10,19 @@ A fifth of a table is held out; everybody learns from at most 10,000 of the othe
 * inside: a number of another training row, at least one IQR (or standard deviation) away: odd only beside the others.
 
 Whole numbers stay whole. Columns with a single value are left out. Reported: the share of the rows whose replaced column is
-ranked first, and among the first three; and the same of those rows alone that come below p = .05 by the injection, for one
-that makes a row no odder cannot be found by anybody who looks for what is odd. The baselines judge each column by itself, a
-category or a gap by -log frequency:
+ranked first, and among the first three; the same where the kind is told, so that only columns which take it are ranked; and
+the same of those rows alone that come below p = .05 by the injection, for one that makes a row no odder cannot be found by
+anybody who looks for what is odd. Two baselines judge each column by itself, a category or a gap by -log frequency:
 
 * z-score: a number by z^2 / 2, z = |x - median| / (1.4826 MAD); where MAD = 0 by mean and standard deviation.
 * tail: a number by -log of the share of the training rows at least as far out, on its side of the median. What is far has the
   greatest value there is, so that this one answers that question by construction.
+
+How good anybody could be is asked of trees, and is no baseline, for they know how cells are replaced:
+
+* trees: Bayes' rule for just these injections, p(column | all others) by gradient-boosted trees, one model a column: columns
+  by the probability that theirs is the cell. Given the true distributions no ranking is better. "Foreseen" is the share that
+  the trees themselves expect to rank first, told the kind; where that comes true, their probabilities can be believed.
 """
 
 from __future__ import annotations
@@ -41,6 +47,11 @@ LARGEST = 10_000
 FLAGGED = 0.05
 """A p-value below it counts as flagged."""
 KINDS = ("far", "category", "inside")
+BINS = 24
+BIN_EDGES = np.linspace(0, 1, BINS + 1)[1:-1]
+"""Trees tell so many bins of a number apart."""
+FEWEST = 3
+"""Values that fewer training rows hold are not learned."""
 SETS: dict[str, tuple[str, tuple[str, ...]]] = {
     # file, columns left out
     "adult": ("adult/adult.data", ()),
@@ -50,8 +61,8 @@ SETS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 Columns = dict[str, np.ndarray]
 """A table: numbers as float64 with NaN at gaps, everything else as text with None."""
-Rank = Callable[[pa.Table], list[list[str]]]
-"""A table -> for each row the names of its columns, oddest first."""
+Rank = Callable[[pa.Table], list[dict[str, float]]]
+"""A table -> for each row how odd it finds each of its columns, oddest first."""
 
 
 class Case(NamedTuple):
@@ -130,7 +141,7 @@ def by_column(surprise: Callable[[np.ndarray, np.ndarray], np.ndarray], train: p
     """Return the ranking of a baseline that judges each column by itself; ``surprise`` does so for numbers."""
     past = columns_of(train)
 
-    def rank(rows: pa.Table) -> list[list[str]]:
+    def rank(rows: pa.Table) -> list[dict[str, float]]:
         found = np.stack(
             [
                 _rarity(past[name], values) if values.dtype == object else _number(surprise, past[name], values)
@@ -138,9 +149,18 @@ def by_column(surprise: Callable[[np.ndarray, np.ndarray], np.ndarray], train: p
             ],
             axis=1,
         )
-        return [[rows.column_names[place] for place in line] for line in np.argsort(-found, axis=1, kind="stable")]
+        return _ranked(rows.column_names, found)
 
     return rank
+
+
+def _ranked(names: Sequence[str], found: np.ndarray) -> list[dict[str, float]]:
+    """Return each line of (n, columns) by name, the largest first; NaN is left out."""
+    orders = np.argsort(-found, axis=1, kind="stable")
+    return [
+        {names[place]: float(line[place]) for place in order if line[place] == line[place]}
+        for line, order in zip(found, orders, strict=True)
+    ]
 
 
 def _rarity(past: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -179,8 +199,9 @@ class ByIsthmus:
     def __init__(self, train: pa.Table, seed: int) -> None:
         self.detector = ist.AnomalyDetector(random_state=seed).fit(train)
 
-    def __call__(self, rows: pa.Table) -> list[list[str]]:
-        return [[column.name for column in reason.columns] for reason in self.detector.explain(rows)]
+    def __call__(self, rows: pa.Table) -> list[dict[str, float]]:
+        reasons = self.detector.explain(rows, top=rows.num_columns)
+        return [{column.name: column.relief for column in reason.columns} for reason in reasons]
 
     def noticed(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
         """Return which rows score higher for the injection, and which reach p < ``FLAGGED`` by it alone."""
@@ -189,10 +210,108 @@ class ByIsthmus:
         return raised, (after < FLAGGED) & (before >= FLAGGED)
 
 
+class ByTrees:
+    """The Bayes posterior of the replaced column, from boosted trees; kinds are equally frequent, columns within a kind too."""
+
+    def __init__(self, train: pa.Table, seed: int) -> None:
+        past = columns_of(train)
+        self.names, self.codes = list(past), {name: _codes(values) for name, values in past.items()}
+        x = self._numbers(past)
+        self.is_category = np.array([values.dtype == object for values in past.values()])
+        self.columns = [
+            _Conditional(x, place, self.is_category, seed) if _allows(past[name], KINDS[int(is_category)]) else None
+            for place, (name, is_category) in enumerate(zip(self.names, self.is_category, strict=True))
+        ]
+
+    def _numbers(self, columns: Columns) -> np.ndarray:
+        """Return (n, columns) numbers as they are, of categories their place; NaN at gaps."""
+        return np.stack(
+            [
+                np.array([self.codes[name].get(value, np.nan) for value in values])
+                if values.dtype == object
+                else values
+                for name, values in columns.items()
+            ],
+            axis=1,
+        )
+
+    def __call__(self, rows: pa.Table) -> list[dict[str, float]]:
+        x = self._numbers(columns_of(rows))
+        asked = np.array([column is not None for column in self.columns])
+        found = np.full(x.shape, np.nan)
+        for place in np.flatnonzero(asked):
+            kinds = 1 if self.is_category[place] else 2
+            prior = kinds / len(KINDS) / (asked & (self.is_category == self.is_category[place])).sum()
+            found[:, place] = np.log(prior) + self.columns[place].log_odds(x)
+        return _ranked(self.names, found)
+
+
+class _Conditional:
+    """p(column | all others) by boosted trees, and what replaces its values; a number is one of at most 24 bins."""
+
+    def __init__(self, x: np.ndarray, place: int, is_category: np.ndarray, seed: int) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        known = ~np.isnan(x[:, place])
+        self.others, self.place, self.is_number = np.arange(x.shape[1]) != place, place, not is_category[place]
+        self.values = values = x[known, place]
+        inner = np.unique(values)
+        if len(inner) > BINS:
+            inner = np.unique(np.quantile(values, BIN_EDGES, method="inverted_cdf"))
+        self.edges = inner[inner > values.min()]
+        classes = self._classes(values)
+        counts = np.bincount(classes)
+        self.shares = counts / len(classes)
+        taught = counts[classes] >= FEWEST
+        self.taught = np.unique(classes[taught])
+        trees = HistGradientBoostingClassifier(
+            learning_rate=0.06,
+            max_iter=120,
+            max_leaf_nodes=12,
+            min_samples_leaf=10,
+            l2_regularization=3.0,
+            early_stopping=True,
+            n_iter_no_change=8,
+            categorical_features=is_category[self.others],
+            random_state=seed,
+        )
+        self.trees = trees.fit(x[known][taught][:, self.others], classes[taught]) if len(self.taught) > 1 else None
+
+    def _classes(self, values: np.ndarray) -> np.ndarray:
+        return (
+            np.searchsorted(self.edges, values, side="right") if self.is_number else np.nan_to_num(values).astype(int)
+        )
+
+    def log_odds(self, x: np.ndarray) -> np.ndarray:
+        """Return (n,) the log odds that the cell was replaced rather than none, but for the prior; NaN at gaps."""
+        own, bins, each = x[:, self.place], self._classes(x[:, self.place]), np.arange(len(x))
+        chances = np.zeros((len(x), len(self.shares)))
+        chances[:, self.taught] = 1.0 if self.trees is None else self.trees.predict_proba(x[:, self.others])
+        doubt = 2 / len(self.values)
+        chances = (1 - doubt) * chances + doubt * (self.shares + 1 / len(self.shares)) / 2
+        p = chances[each, bins]
+        odds = (1 - p) / (len(self.shares) - 1) / p
+        if self.is_number:
+            step = float(np.subtract(*np.percentile(self.values, [75, 25]))) or float(self.values.std())
+            classes = self._classes(self.values)
+            middle = np.array([np.median(self.values[classes == place]) for place in range(len(self.shares))])
+            away = np.abs(middle[:, None] - self.values) >= step
+            drawn = (chances / np.maximum(away.mean(1), 1 / len(self.values))) * (np.abs(own[:, None] - middle) >= step)
+            is_far = (own > self.values.max()) | (own < self.values.min())
+            odds = np.where(is_far, 1 / doubt, np.maximum(drawn.sum(1), doubt) * self.shares[bins] / p) / 2
+        return np.where(np.isnan(own), np.nan, np.log(odds))
+
+
+def _codes(values: np.ndarray) -> dict[Any, int]:
+    """Return the place of each category."""
+    return {value: place for place, value in enumerate(sorted({each for each in values.tolist() if not _is_gap(each)}))}
+
+
 EXPLAINERS: dict[str, Callable[[pa.Table, int], Rank]] = {
     rivals.OURS: ByIsthmus,
     "z-score": lambda train, seed: by_column(z_score, train),
     "tail": lambda train, seed: by_column(tail, train),
+    "trees": ByTrees,
 }
 
 
@@ -208,15 +327,29 @@ def measure(label: str, name: str, rows: int, seed: int) -> dict[str, Any]:
         asked = time.process_time()
         rankings = rank(each.test)
         explained += time.process_time() - asked
-        hits = [
-            [who in ranking[:count] for ranking, who in zip(rankings, each.guilty, strict=True)] for count in (1, 3)
-        ]
+        hits = hits_of(rankings, each.guilty)
         line[kind] = [round(float(np.mean(hit)), 4) for hit in hits]
+        past = columns_of(each.train)
+        told = [{name: odd for name, odd in line.items() if _allows(past[name], kind)} for line in rankings]
+        line[f"{kind}_told"] = [round(float(np.mean(hit)), 4) for hit in hits_of(told, each.guilty)]
+        if isinstance(rank, ByTrees):
+            line[f"{kind}_foreseen"] = round(float(np.mean([_first_of(odds) for odds in told])), 4)
         if isinstance(rank, ByIsthmus):
             raised, flagged = rank.noticed(each)
             found = [int(np.sum(np.array(hit)[flagged])) for hit in hits]
             line[f"{kind}_noticed"] = [round(float(raised.mean()), 4), int(flagged.sum()), *found]
     return line | {"fit": round(learned - started, 3), "explain": round(explained, 3)}
+
+
+def hits_of(rankings: Sequence[dict[str, float]], guilty: Sequence[str]) -> list[list[bool]]:
+    """Return for each row whether the column is first, and whether it is among the first three."""
+    return [[who in list(each)[:count] for each, who in zip(rankings, guilty, strict=True)] for count in (1, 3)]
+
+
+def _first_of(odds: dict[str, float]) -> float:
+    """Return the probability of the likeliest of some columns, of which one is it, by their log odds."""
+    values = np.array(list(odds.values()))
+    return float(1 / np.exp(values - values.max()).sum())
 
 
 def show(lines: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
@@ -232,6 +365,24 @@ def show(lines: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
             spent = [np.mean([line[key] for line in mine]) for key in ("fit", "explain")]
             figures = [*(f"{share:.1%}" for share in shares), *(f"{seconds:.2f}" for seconds in spent)]
             print(f"| {name} | {label} | " + " | ".join(figures) + " |")
+
+
+def show_told(lines: Sequence[dict[str, Any]], labels: Sequence[str]) -> None:
+    """Print the shares where the kind is told, and what the trees expect of themselves."""
+    print(
+        "\n| set, told the kind | explainer | "
+        + " | ".join(f"{kind}: first | first three | foreseen" for kind in KINDS)
+    )
+    print("|---" * (3 * len(KINDS) + 2) + "|")
+    for name in dict.fromkeys(line["set"] for line in lines):
+        for label in labels:
+            mine = [line for line in lines if line["set"] == name and line["detector"] == label]
+            cells = []
+            for kind in KINDS:
+                cells += [f"{share:.1%}" for share in np.mean([line[f"{kind}_told"] for line in mine], axis=0)]
+                foreseen = [line[f"{kind}_foreseen"] for line in mine if f"{kind}_foreseen" in line]
+                cells.append(f"{np.mean(foreseen):.1%}" if foreseen else "")
+            print(f"| {name} | {label} | " + " | ".join(cells) + " |")
 
 
 def show_noticed(lines: Sequence[dict[str, Any]]) -> None:
@@ -264,6 +415,7 @@ def main() -> None:
                 compute = partial(measure, label, name, options.rows, seed)
                 wanted.append(ledger.once(compute, detector=label, set=name, rows=options.rows, seed=seed))
     show(wanted, labels)
+    show_told(wanted, labels)
     show_noticed(wanted)
 
 

@@ -11,7 +11,7 @@ from isthmus.apps.columns import Cells, Coding, Conditionals, Recipe, learn, sam
 from isthmus.apps.columns.coding import Number
 from isthmus.apps.columns.conditionals import cumulative, quantile
 from isthmus.apps.columns.factors import Factors, expect, fit_factors
-from isthmus.apps.columns.fitting import _gather, _Loss, tensors
+from isthmus.apps.columns.fitting import _gather, _Loss, _swapped, tensors
 from isthmus.apps.columns.network import Inputs, Members
 
 
@@ -169,6 +169,22 @@ def test_the_mean_of_the_members_is_the_mean_of_each(fitted):
     rows, count = model.rows(cells), len(cells.values)
     each = [model.predict(rows, cells.observed, np.full(count, member)).chances for member in range(3)]
     np.testing.assert_allclose(model.predict(rows, cells.observed).chances, np.mean(each, 0), atol=1e-6)
+
+
+def test_swapped_cells_are_those_of_one_other_row_where_both_show_them():
+    rng = torch.Generator().manual_seed(0)
+    owners = torch.tensor([0, 1, 1, 2])
+    shown = (torch.rand(2, 500, 3, generator=rng) < 0.8).float()
+    y = torch.arange(500.0)[None, :, None] + torch.zeros(2, 500, 4)  # every number says which row it is of
+    taken, seen = _swapped(Inputs(y, shown), owners, 0.3, rng)
+    assert torch.equal(seen, shown)
+    assert torch.equal(taken[..., 1], taken[..., 2])
+    moved = taken != y
+    other = torch.where(moved, taken, -1.0).amax((0, 2)).long()  # of each row the one that it was given cells of
+    assert torch.equal(taken[moved], other.float()[None, :, None].expand_as(y)[moved])
+    both = (shown * shown[:, other])[..., owners] > 0
+    assert not (moved & ~both).any()
+    assert abs(moved[..., [0, 1, 3]].sum() / (shown * shown[:, other.clamp_min(0)]).sum() - 0.3) < 0.05
 
 
 def test_the_loss_is_squared_error_and_cross_entropy_of_hidden_cells_alone(fitted):

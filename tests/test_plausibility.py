@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 import isthmus as ist
-from isthmus.apps.anomaly.plausibility import PLAUSIBILITY
+from isthmus import data
+from isthmus.apps.anomaly.cells import Columns
+from isthmus.apps.anomaly.plausibility import PLAUSIBILITY, SWAP, Plausibility
 from isthmus.errors import DataWarning
 
 
@@ -28,13 +30,17 @@ def odds(detector: ist.AnomalyDetector, rows: pd.DataFrame) -> np.ndarray:
     return detector.judge_.heads[PLAUSIBILITY].of(detector.codec_.view(rows))
 
 
-def test_the_odds_are_those_of_the_distribution_that_rows_were_drawn_from(detector):
+def test_the_odds_are_those_of_the_distribution_that_rows_were_drawn_from():
+    codec = data.learn(pairs(12_000, 0.9, 0), scale="columns")
+    rows, columns = codec.encode(pairs(12_000, 0.9, 0)), Columns.of_codec(codec)
+    head, _ = Plausibility.learn(rows, codec, columns, np.random.default_rng(0))
     agreeing = pd.DataFrame({"first": list("abcd"), "second": list("abcd"), "number": 0.0})
     apart = pd.DataFrame({"first": list("abcd"), "second": list("bcda"), "number": 0.0})
-    # p = .9 of one letter: log 1 / (3 * .9) < 0, and of each other letter .1 / 3: log 1 / (3 * .1 / 3) = log 10
-    np.testing.assert_array_equal(odds(detector, agreeing), 0)
-    found = odds(detector, apart)
-    np.testing.assert_allclose(found[:, :2], np.log(10), atol=0.4)
+    # p = .9 of one letter: log 1 / (3 * .9) < 0, and of each other letter .1 / 3; next to a cell of another row, 1 / 4
+    p = (1 - SWAP) * 0.1 / 3 + SWAP / 4
+    np.testing.assert_array_equal(head.of(codec.encode(agreeing)), 0)
+    found = head.of(codec.encode(apart))
+    np.testing.assert_allclose(found[:, :2], -np.log(3 * p), atol=0.4)
     np.testing.assert_array_equal(found[:, 2], 0)
 
 

@@ -56,14 +56,6 @@ class Judge:
         typical = {name: np.median(cells[kept], 0) for name, cells in found.items()}
         return cls(heads, tails, typical, columns, one_suffices)
 
-    def without(self, name: str) -> Judge:
-        """Return the judge that the other heads make; itself where it has none of this name."""
-        if name not in self.heads:
-            return self
-        heads = {each: head for each, head in self.heads.items() if each != name}
-        tails, typical = {each: self.tails[each] for each in heads}, {each: self.typical[each] for each in heads}
-        return Judge(heads, tails, typical, self.columns, self.one_suffices)
-
     def combine(self, found: dict[str, np.ndarray]) -> np.ndarray:
         """Return (n,) the sum, or the largest, of -log tail probabilities of what the heads say, each (n, columns)."""
         tails = [self.tails[name](cells.sum(1)) for name, cells in found.items()]

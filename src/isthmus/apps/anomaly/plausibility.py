@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from isthmus.apps.anomaly.cells import Columns
 from isthmus.apps.columns import Cells, Coding, Conditionals, Recipe, learn
 from isthmus.apps.columns.coding import Choice, encoded_rows
+from isthmus.apps.columns.fitting import FEW
 from isthmus.chunks import chunks
 from isthmus.data.rows import Rows
 from isthmus.data.tables import TableCodec
@@ -15,7 +18,9 @@ PLAUSIBILITY = "plausibility"
 """The name of this head."""
 HIDE = (0.02, 0.2)
 """The share of cells that training hides: few, for all others of a row are there when it is judged."""
-MOST_STEPS = 800
+SWAP = 0.03
+"""The share of cells that are another row's: where one cell is wrong, the others must still be told from it."""
+MOST_STEPS, MOST_MEMBERS = 800, 2
 LARGEST = 20_000
 """More rows teach nothing in so many steps."""
 ROWS = 4096
@@ -33,15 +38,17 @@ class Plausibility:
 
         log  1 / (k - 1) / p(category | all other cells)
 
-    with p by networks trained on rows with gaps (``apps/columns``). An autoencoder that sees the category rebuilds it,
-    plausible or not; this one must say it without having seen it. Numbers are judged by the other heads.
+    with p by networks trained on rows with gaps (``apps/columns``), in which ``SWAP`` of the other cells are wrong. An
+    autoencoder that sees the category rebuilds it, plausible or not; this one must say it without having seen it. Numbers are
+    judged by the other heads.
     """
 
     def __init__(self, model: Conditionals, columns: Columns) -> None:
         self.model, self.columns = Conditionals(model.coding, model.network.double()), columns
         names = [column.name for column in model.coding.columns]
         self._chosen = [place for place, c in enumerate(model.coding.columns) if isinstance(c, Choice) and c.width > 1]
-        self._owner = np.array([columns.names.index(name) for name in names])
+        self.owner = np.array([columns.names.index(name) for name in names])
+        """Which column of the table each of the model's is."""
 
     @classmethod
     def fits(cls, columns: Columns) -> bool:
@@ -60,9 +67,7 @@ class Plausibility:
             np.arange(len(rows)) if len(rows) <= LARGEST else np.sort(rng.choice(len(rows), LARGEST, replace=False))
         )
         coding, cells = Coding.of(codec, *encoded_rows(rows.subset(taught)))
-        recipe = Recipe.of(coding, len(taught))
-        recipe = recipe._replace(hide=HIDE, steps=min(recipe.steps, MOST_STEPS))
-        fitted = learn(coding, cells, recipe, int(rng.integers(2**31 - 1)))
+        fitted = learn(coding, cells, recipe_for(coding, len(taught)), int(rng.integers(2**31 - 1)))
         judged_by = np.full(len(rows), -1)
         judged_by[taught] = fitted.judge
         head = cls(Conditionals(coding, fitted.network), columns)
@@ -81,20 +86,28 @@ class Plausibility:
         state = self.model.network.state_dict()
         return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in state.items()}
 
-    def hidden(self, rows: Rows, column: int) -> np.ndarray:
-        """Return (n,) their sum over all columns when nothing is known of one column."""
-        cells = self.model.coding.cells(*encoded_rows(rows))
-        observed = cells.observed & (self._owner != column)
-        return self._odds(Cells(cells.values, observed), None).sum(1)
+    def chances(
+        self, cells: Cells, places: Iterable[int], by: np.ndarray | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each of these columns of the model with (n, classes) its probabilities, given all other cells of each row."""
+        asked = self.model.rows(cells)
+        for place in places:
+            others = cells.observed.copy()
+            others[:, place] = False
+            yield place, self.model.chances(asked, others, place, by)
 
     def _odds(self, cells: Cells, by: np.ndarray | None) -> np.ndarray:
         out = np.zeros((len(cells.values), self.columns.number))
-        coding, asked = self.model.coding, self.model.rows(cells)
-        for place in self._chosen:
-            others = cells.observed.copy()
-            others[:, place] = False
-            chances = self.model.chances(asked, others, place, by)
+        coding = self.model.coding
+        for place, chances in self.chances(cells, self._chosen, by):
             own = chances[np.arange(len(out)), cells.values[:, place].astype(np.int64)]
             odds = np.rint(-np.log(np.maximum(own, LEAST) * (coding.columns[place].width - 1)) / STEP) * STEP
-            out[:, self._owner[place]] = np.where(cells.observed[:, place], np.maximum(odds, 0), 0)
+            out[:, self.owner[place]] = np.where(cells.observed[:, place], np.maximum(odds, 0), 0)
         return out
+
+
+def recipe_for(coding: Coding, rows: int) -> Recipe:
+    """Return how the networks are trained that judge rows by all their cells, of which one may be wrong."""
+    recipe = Recipe.of(coding, rows)
+    members = recipe.members if rows < FEW else MOST_MEMBERS
+    return recipe._replace(members=members, hide=HIDE, swap=SWAP, steps=min(recipe.steps, MOST_STEPS))

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from isthmus.apps.anomaly.cells import Columns
+from isthmus.apps.anomaly.culprits import find_culprits
+from isthmus.apps.anomaly.frequencies import Frequencies
 from isthmus.apps.anomaly.judge import Judge
 from isthmus.apps.anomaly.neighbours import Neighbours
 from isthmus.apps.anomaly.plausibility import PLAUSIBILITY, Plausibility
@@ -49,7 +51,8 @@ class Blame:
     share: float
     """``relief`` as a share of the sum over all columns that relieve the row at all; 0 where none does."""
     relief: float
-    """By how much the score falls with what is expected in place, and (one head's share) log odds with nothing in place."""
+    """By how much the score falls with what is expected in place; in tables with categories the log odds that the cell is
+    wrong (:mod:`isthmus.apps.anomaly.culprits`)."""
 
     def __str__(self) -> str:
         return f"{self.name} is {_said(self.observed)}, expected {_said(self.expected)} ({percent(self.share)})"
@@ -112,7 +115,7 @@ class Reasons(Sequence[Reason]):
     def section(self) -> Section:
         """Return these reasons for the report, the oddest row first."""
         ordered = Reasons(tuple(sorted(self, key=lambda reason: -reason.score)))
-        said = "A cell's share says how much the score falls when it is replaced by what similar rows have there."
+        said = "A cell's share says how much of the oddness of its row it is to blame for."
         return Section("Why rows are odd", (said,), (ordered.to_table(),), facts=self.to_dict())
 
 
@@ -122,8 +125,10 @@ def find_reasons(detector: Any, X: Any, rows: Rows, top: int) -> Reasons:
     The relief of a cell is the median, over the ten training rows nearest by all other columns, of score(row) minus
     score(row with their cell). A cell that makes others look wrong takes their oddness with it, and a column that is noisy
     in every row relieves none: what replaces it is as noisy. Replacement by values that the other columns make likely is
-    Robnik-Sikonja's (2008) prediction difference. Cells that explain each other (education and years of education)
-    relieve each other, and share the blame.
+    Robnik-Sikonja's (2008) prediction difference. Cells that explain each other relieve each other, and share the blame.
+
+    Tables with categories have heads that know p(column | all others), and Bayes' rule then says which cell is wrong if one
+    is (:mod:`isthmus.apps.anomaly.culprits`).
     """
     judge, columns = detector.judge_, detector.judge_.columns
     if detector.codec_.kind not in ("table", "array"):
@@ -132,7 +137,7 @@ def find_reasons(detector: Any, X: Any, rows: Rows, top: int) -> Reasons:
     tried = min(columns.number, MOST_TRIED)
     found: list[Reason] = []
     for place in chunks(len(rows), max(1, NUMBERS_AT_ONCE // (tried * DRAWS * columns.owner.size))):
-        trial = _try(judge, rows.subset(place), tried)
+        trial = _examine(judge, rows.subset(place), tried)
         p_values = detector.calibration_.p_values(trial.scores)
         given, expected = _given(X, names, place), values_of(detector, trial.expected)
         gains = np.maximum(trial.relief, 0)
@@ -153,12 +158,12 @@ def find_reasons(detector: Any, X: Any, rows: Rows, top: int) -> Reasons:
 
 
 class Trial(NamedTuple):
-    """What replacing one cell at a time does to some rows."""
+    """How much each cell of some rows is to blame."""
 
     scores: np.ndarray
     """(n,) of the rows as they are."""
     relief: np.ndarray
-    """(n, columns) by how much they fall; -infinity for columns that were not tried."""
+    """(n, columns) by how much they fall, or log odds; -infinity for columns that were not tried."""
     expected: np.ndarray
     """(n, d) what stands in for each column, encoded."""
     is_gap: np.ndarray
@@ -174,13 +179,18 @@ class Draws(NamedTuple):
     """The same shape, bool."""
 
 
+def _examine(judge: Judge, rows: Rows, tried: int) -> Trial:
+    plausible, rarity = judge.heads.get(PLAUSIBILITY), judge.heads.get("rarity")
+    if isinstance(plausible, Plausibility) and isinstance(rarity, Frequencies):
+        return Trial(judge.score(rows), *find_culprits(plausible, rarity, rows))
+    return _try(judge, rows, tried)
+
+
 def _try(judge: Judge, rows: Rows, tried: int) -> Trial:
     """Replace the cells of each row, one at a time, in the ``tried`` columns that are most beyond what they usually add."""
     x, observed = _numbers(rows)
     cells, columns = judge.cells(rows), judge.columns
     scores = judge.combine(cells)
-    others = judge.without(PLAUSIBILITY)
-    by_others = others.combine({name: cells[name] for name in others.heads})
     excess = sum(
         judge.tails[name](found.sum(1))[:, None]
         * np.maximum(found - judge.typical[name], 0)
@@ -198,25 +208,10 @@ def _try(judge: Judge, rows: Rows, tried: int) -> Trial:
         draws = sources(own, who)
         changed, known = np.repeat(x[None, who], len(draws.x), 0), np.repeat(observed[None, who], len(draws.x), 0)
         changed[:, :, own], known[:, :, own] = draws.x, draws.observed
-        fallen = by_others[who] - others.score(DenseRows(*map(_flat, (changed, known)))).reshape(len(draws.x), -1)
-        relief[who, column] = np.median(fallen, 0) + _lent(judge, rows, cells, who, column) / len(others.heads)
+        fallen = scores[who] - judge.score(DenseRows(*map(_flat, (changed, known)))).reshape(len(draws.x), -1)
+        relief[who, column] = np.median(fallen, 0)
         expected[np.ix_(who, own)], is_gap[who, column] = _likeliest(draws, columns, own, bool(numeric[column]))
     return Trial(scores, relief, expected, is_gap)
-
-
-def _lent(judge: Judge, rows: Rows, cells: dict[str, np.ndarray], who: np.ndarray, column: int) -> np.ndarray:
-    """Return (n,) by how much the log odds of implausible categories fall when nothing is known of the column.
-
-    It takes the implausibility of its own category with it, and what it lends to those of others. They count as they are, not
-    by their tail: that of a category swapped in a row is cut off by the few odd rows that are always there. The caller divides
-    by the number of other heads, each of which counts the same surprise once.
-    """
-    head, fallen = judge.heads.get(PLAUSIBILITY), np.zeros(len(who))
-    if isinstance(head, Plausibility):
-        odds = cells[PLAUSIBILITY][who].sum(1)
-        some = np.flatnonzero(odds > 0)
-        fallen[some] = odds[some] - head.hidden(rows.subset(who[some]), column)
-    return fallen
 
 
 def _sources(judge: Judge, x: np.ndarray, observed: np.ndarray) -> Callable[[np.ndarray, np.ndarray], Draws]:

@@ -147,13 +147,17 @@ class Coding:
 
     def decode(self, values: np.ndarray, template: Any) -> Any:
         """Return the table, in the family of ``template``, whose cells these are (n, k)."""
+        return self.codec.decode_as(self.features(values), template)
+
+    def features(self, values: np.ndarray) -> np.ndarray:
+        """Return the encoded rows (n, d) whose cells these are (n, k)."""
         x = np.zeros((len(values), self.codec.layout.size), np.float32)
         for place, column in enumerate(self.columns):
             if isinstance(column, Number) or column.place.stop - column.place.start == 1:
                 x[:, column.place] = values[:, place, None]
             else:
                 x[np.arange(len(x)), column.place.start + values[:, place].astype(np.int64)] = 1.0
-        return self.codec.decode_as(x, template)
+        return x
 
     def scores(self, values: np.ndarray) -> np.ndarray:
         """Return the normal score of every number, (n, numbers) float32."""

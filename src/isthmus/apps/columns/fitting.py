@@ -32,7 +32,11 @@ LIMIT = 30.0
 
 
 class Recipe(NamedTuple):
-    """How a network is trained; ``hide`` is the range of the share of cells that are hidden from a row."""
+    """How a network is trained.
+
+    ``hide`` is the range of the share of cells that are hidden from a row, ``swap`` the share of those shown that are another
+    row's: the network learns whom to believe when the cells of a row contradict each other.
+    """
 
     members: int
     width: int
@@ -41,6 +45,7 @@ class Recipe(NamedTuple):
     rank: int
     blocks: int = 1
     hide: tuple[float, float] = (0.05, 0.4)
+    swap: float = 0.0
     dropout: float = 0.0
     rate: float = 4e-3
     decay: float = 0.01
@@ -182,7 +187,8 @@ def _train(
     losses = [float(averages.lowest.mean())]
     for step, index in zip(range(recipe.steps), batches(others, recipe.batch, rng), strict=False):
         taken = _gather(rows, index, recipe.hide, rng)
-        answer = network(taken.inputs, 1 - recipe.dropout, rng)
+        shown = _swapped(taken.inputs, network.owners, recipe.swap, rng) if recipe.swap else taken.inputs
+        answer = network(shown, 1 - recipe.dropout, rng)
         loss_of(answer, taken.standard, taken.classes, taken.hidden).sum().backward()
         clip(network)
         adam.step(one_cycle(recipe.rate, (step + 1) / recipe.steps))
@@ -207,6 +213,14 @@ def _gather(rows: Tensors, index: Tensor, hide: tuple[float, float], rng: torch.
     share = torch.rand(*shape, 1, generator=rng) * (hide[1] - hide[0]) + hide[0]
     hidden = (torch.rand(seen.shape, generator=rng) < share) & seen
     return _Taken(Inputs(y, (seen & ~hidden).float()), standard, classes, hidden.float())
+
+
+def _swapped(inputs: Inputs, owners: Tensor, share: float, rng: torch.Generator) -> Inputs:
+    """Give each row a share of the cells of another row, where both show them."""
+    y, shown = inputs
+    other = torch.randperm(y.shape[1], generator=rng)
+    swapped = (torch.rand(shown.shape, generator=rng) < share) & (shown * shown[:, other] > 0)
+    return Inputs(torch.where(swapped[..., owners], y[:, other], y), shown)
 
 
 @torch.no_grad()
