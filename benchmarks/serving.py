@@ -118,14 +118,15 @@ def few(few_at_once: Callable, size: int, ae: object, verb: str, rows: object) -
 
 
 def interleaved(calls: dict[str, Callable[[], object]], turns: int) -> dict[str, float]:
-    """Return the median milliseconds of the processor of each call, made right after one just like it.
+    """Return the median milliseconds of the processor of each call, made right after four just like it.
 
     Of two that take turns the one that follows a large chunk would pay for the cache that this one emptied.
     """
     took: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(turns + 2):
         for name, call in calls.items():
-            call()
+            for _ in range(4):
+                call()
             start = time.process_time()
             call()
             if turn >= 2:
