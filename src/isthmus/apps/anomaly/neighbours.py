@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from isthmus.apps.anomaly.bags import mean_over
 from isthmus.apps.anomaly.cells import Columns, pieces
 from isthmus.data.rows import Rows
 
@@ -58,19 +57,28 @@ class Neighbours:
     def of(self, rows: Rows, seen: np.ndarray | None = None) -> np.ndarray:
         """Return (n, columns) what each column adds to the mean squared distance; bags that have ``seen`` a row are out."""
         out = np.empty((len(rows), self.columns.number))
+        samples = self.samples * self.weight
         for place, x, observed in pieces(rows):
-            found = np.stack([self._apart(bag, x.astype(np.float64), observed) for bag in range(len(self.samples))])
-            out[place] = self.columns.gather(mean_over(found, None if seen is None else ~seen[:, place]))
+            x, counted = x * self.weight, None if seen is None else ~seen[:, place]
+            total = np.zeros_like(x)
+            for bag, sample in enumerate(samples):  # summed as they come: all of them at once would leave the cache
+                apart = self._apart(x, observed, sample, None if self.observed is None else self.observed[bag])
+                total += apart if counted is None else np.multiply(apart, counted[bag][:, None], out=apart)
+            total /= len(samples) if counted is None else counted.sum(0)[:, None]
+            out[place] = self.columns.gather(total)
         return out
 
-    def _apart(self, bag: int, x: np.ndarray, observed: np.ndarray | None) -> np.ndarray:
-        """Return the squared, weighted differences (m, d) of rows to the nearest of one sample; 0 where either has a gap."""
-        x, sample = x * self.weight, self.samples[bag] * self.weight
-        if self.observed is None and observed is None:
+    def _apart(
+        self, x: np.ndarray, observed: np.ndarray | None, sample: np.ndarray, known: np.ndarray | None
+    ) -> np.ndarray:
+        """Return the squared differences (m, d) of rows to the nearest of a sample; 0 where either has a gap."""
+        if observed is None and known is None:
             nearest = ((sample**2).sum(1) - 2 * (x @ sample.T)).argmin(1)
-            return (x - sample[nearest]) ** 2
+            apart = sample[nearest]
+            np.subtract(x, apart, out=apart)
+            return np.multiply(apart, apart, out=apart)
         here = np.ones_like(x) if observed is None else observed.astype(np.float64)
-        there = np.ones_like(sample) if self.observed is None else self.observed[bag].astype(np.float64)
+        there = np.ones_like(sample) if known is None else known.astype(np.float64)
         common = here @ there.T
         apart = (x**2) @ there.T - 2 * (x @ sample.T) + here @ (sample**2).T
         apart = np.where(common > 0, apart / np.maximum(common, 1), np.inf)
