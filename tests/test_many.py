@@ -104,6 +104,36 @@ def test_a_stack_walks_the_path_of_each_member(
             same(run, alone, tolerance)
 
 
+@pytest.mark.parametrize("corruptions", [(), ist.Masking(0.2)], ids=["clean", "masked"])
+@pytest.mark.parametrize("is_weighted", [False, True], ids=["even", "weighted"])
+@pytest.mark.parametrize("has_gaps", [False, True], ids=["full", "gappy"])
+def test_a_stack_walks_the_path_of_each_member_of_a_mixed_table(has_gaps: bool, is_weighted: bool, corruptions) -> None:
+    import pandas as pd
+
+    rng, n = np.random.default_rng(0), 240
+    gap = rng.random((3, n)) < (0.1 if has_gaps else 0.0)
+    size, colour, sold = rng.normal(size=n), rng.choice(["red", "green", "blue"], n), rng.random(n) < 0.3
+    frame = pd.DataFrame(
+        {
+            "size": np.where(gap[0], np.nan, size),
+            "colour": np.where(gap[1], None, colour),
+            "sold": pd.array(np.where(gap[2], None, sold), dtype="boolean"),
+            "price": size + (colour == "red") + 0.1 * rng.normal(size=n),
+        }
+    )
+    weight = rng.random(n) + 0.5 if is_weighted else None
+    members = [member(size, seed, corruptions=corruptions) for seed, size in enumerate((2, 3, 3))]
+    together = [run_of(ae, frame, weight) for ae in members]
+    assert form_of(together[0]) is not None
+    assert all(form_of(run) == form_of(together[0]) for run in together)
+    train_together(together)
+    for run, ae in zip(together, members, strict=True):
+        for engine, tolerance in ((maker("dense"), 1e-10), (reference, 1e-6)):
+            alone = run_of(ae, frame, weight, engine)
+            train(alone)
+            same(run, alone, tolerance)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -13,6 +13,7 @@ from isthmus.designs import Composed
 from isthmus.engine import in_use
 from isthmus.engine.dense import Dense
 from isthmus.engine.stack import WORK, Stack, pads_code
+from isthmus.layout import Block
 from isthmus.model import Parts
 from isthmus.threads import threads_for
 from isthmus.training import (
@@ -45,6 +46,7 @@ class Form(NamedTuple):
     parts: Parts
     plan: Plan
     shape: tuple[int, ...]
+    blocks: tuple[Block, ...]
     n_rows: int
     has_gaps: bool
     is_weighted: bool
@@ -71,6 +73,7 @@ def form_of(run: Run) -> Form | None:
         model.parts,
         run.plan,
         train_rows.shape,
+        model.layout.blocks,
         len(train_rows),
         train_rows.take(slice(0, 1))[1] is not None,
         run.data.train_weight is not None,

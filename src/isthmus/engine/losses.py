@@ -17,8 +17,9 @@ from isthmus.engine.eager import average
 from isthmus.engine.tape import Tape
 from isthmus.engine.weights import Weights
 from isthmus.layout import Layout
-from isthmus.parts.reconstructions import Bernoulli, Huber, Normal, Reconstruction, SquaredError
+from isthmus.parts.reconstructions import Bernoulli, Huber, Mixed, Normal, Reconstruction, SquaredError
 from isthmus.parts.reconstructions.likelihoods import LogVariance
+from isthmus.parts.reconstructions.tables import runs
 from isthmus.parts.step import Batch
 
 
@@ -107,6 +108,48 @@ def normal(scale: LogVariance, gradient: Tensor) -> Record:
     return record
 
 
+def mixed(part: Mixed, layout: Layout) -> Record:
+    """Each column by its own likelihood, in terms of its numbers: weight r^2, log(1 + e^x_hat) - x x_hat, or -x log p.
+
+    The gradients are 2 weight r, s - x and p sum(x) - x, for r = x_hat - x, s = sigmoid(x_hat), p = softmax(x_hat).
+    """
+
+    def record(tape: Tape, x_hat: Tensor, target: Target) -> Tensor:
+        terms, d = torch.empty_like(x_hat), torch.empty_like(x_hat)
+        for kind, features, _ in runs(layout):
+            out, x, term, slope = (values[..., features] for values in (x_hat, target.x, terms, d))
+            if kind == "numeric":
+                tape(torch.sub, out, x, out=slope)
+                tape(torch.mul, slope, slope, out=term)
+                tape(term.mul_, part.weight)
+                tape(slope.mul_, 2 * part.weight)
+            elif kind == "boolean":
+                tape(torch.ops.aten.softplus.out, out, out=term)
+                tape(term.addcmul_, x, out, value=-1.0)
+                tape(torch.sigmoid, out, out=slope)
+                tape(slope.sub_, x)
+            else:
+                log_p, certain = (
+                    torch.empty(out.shape, dtype=out.dtype),
+                    torch.empty(out[..., :1].shape, dtype=out.dtype),
+                )
+                tape(torch.ops.aten._log_softmax.out, out, -1, False, out=log_p)
+                tape(torch.mul, log_p, x, out=term)
+                tape(term.neg_)
+                tape(log_p.exp_)
+                tape(torch.sum, x, -1, True, out=certain)
+                tape(log_p.mul_, certain)
+                tape(torch.sub, log_p, x, out=slope)
+        for values in (terms, d):
+            _fill_gaps(tape, values, target)
+            _weigh(tape, values, target)
+        tape.sum(terms, target.total)
+        tape(d.mul_, 1 / tape.rows)
+        return d
+
+    return record
+
+
 def any_loss(part: Reconstruction, layout: Layout, scale: nn.Module | None, weights: Weights) -> Record:
     """Whatever the part computes, by its own autograd."""
     parameters = [] if scale is None else list(scale.parameters())
@@ -130,6 +173,13 @@ def any_loss(part: Reconstruction, layout: Layout, scale: nn.Module | None, weig
     return record
 
 
+def has_closed_form(part: Reconstruction) -> bool:
+    """Say whether the gradient of a reconstruction is known without autograd."""
+    if type(part) is Mixed:
+        return part.variance == "fixed" and part.focal == 0 and part.class_weight is None
+    return type(part) in (SquaredError, Huber, Bernoulli, Normal)
+
+
 def record_of(part: Reconstruction, layout: Layout, scale: nn.Module | None, weights: Weights) -> Record:
     """Return the closed form of a reconstruction, or its own autograd."""
     if type(part) is SquaredError:
@@ -140,6 +190,8 @@ def record_of(part: Reconstruction, layout: Layout, scale: nn.Module | None, wei
         return log_loss
     if type(part) is Normal and isinstance(scale, LogVariance):
         return normal(scale, weights.gradient[scale.log_var])
+    if type(part) is Mixed and has_closed_form(part):
+        return mixed(part, layout)
     return any_loss(part, layout, scale, weights)
 
 

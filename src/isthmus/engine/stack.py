@@ -23,13 +23,14 @@ from isthmus.engine.codes import AnyWaist, waist_of
 from isthmus.engine.dense import Dense, Program
 from isthmus.engine.engine import Block, part_of
 from isthmus.engine.forward import Inputs, terms_of
+from isthmus.engine.losses import has_closed_form
 from isthmus.engine.tape import Tape
 from isthmus.engine.weights import Weights
 from isthmus.layout import Layout
 from isthmus.model import Parts
 from isthmus.parts.bottlenecks import Gaussian, Plain
 from isthmus.parts.networks import MLP
-from isthmus.parts.reconstructions import Bernoulli, Huber, Normal, SquaredError
+from isthmus.parts.reconstructions import Huber, SquaredError
 from isthmus.parts.step import Batch, Settling
 
 ALIGNED = 8
@@ -67,7 +68,7 @@ class Stack:
         model = engine.model
         if type(model.parts.network) is not MLP:
             return "its network is the user's own"
-        if type(model.parts.reconstruction) not in (SquaredError, Huber, Bernoulli, Normal):
+        if not has_closed_form(model.parts.reconstruction):
             return f"{type(model.parts.reconstruction).__name__} is differentiated by autograd"
         if isinstance(waist_of(model, engine.weights), AnyWaist):
             return f"{type(model.parts.bottleneck).__name__} is differentiated by autograd"
@@ -236,7 +237,8 @@ def _template(models: Sequence[Composed]) -> Composed:
         width = _aligned(width)
     if type(parts.reconstruction) in (SquaredError, Huber) and type(parts.bottleneck) is not Gaussian:
         size = _aligned(size)
-    blueprint = replace(widest.blueprint, layout=Layout((size,)), latent_dim=width)
+    layout = widest.layout if widest.layout.blocks else Layout((size,))
+    blueprint = replace(widest.blueprint, layout=layout, latent_dim=width)
     with torch.random.fork_rng([]):
         template = Composed(blueprint)
     return template.to(next(widest.parameters()).dtype)

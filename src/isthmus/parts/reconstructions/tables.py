@@ -79,7 +79,7 @@ class Mixed(Reconstruction):
         cells = x_hat.new_zeros(len(x_hat), len(layout.blocks))
         columns, known = [], batch.observed
         log_var = None if scale is None else scale()
-        for kind, features, blocks in _runs(layout):
+        for kind, features, blocks in runs(layout):
             out, x = x_hat[:, features], batch.x[:, features]
             if kind != "numeric":
                 value = self._classes(kind, out, x, features, scale)
@@ -116,7 +116,7 @@ class Mixed(Reconstruction):
 
     def mean(self, x_hat: Tensor, layout: Layout) -> Tensor:
         parts = []
-        for kind, features, _ in _runs(layout):
+        for kind, features, _ in runs(layout):
             out = x_hat[:, features]
             parts.append(out.softmax(1) if kind == "category" else out.sigmoid() if kind == "boolean" else out)
         return torch.cat(parts, dim=1)
@@ -144,7 +144,7 @@ class Mixed(Reconstruction):
         return gain, offset
 
 
-def _runs(layout: Layout) -> list[tuple[str, slice, slice]]:
+def runs(layout: Layout) -> list[tuple[str, slice, slice]]:
     """Join neighbouring numeric or boolean blocks, so that a wide table costs few operations: (kind, features, blocks)."""
     runs: list[tuple[str, slice, slice]] = []
     for position, block in enumerate(layout.blocks):
