@@ -156,8 +156,10 @@ def test_a_mixed_table_is_the_same_step() -> None:
             "sold": rng.random(n) < 0.3,
         }
     )
+    frame["price"] = frame["size"].fillna(0.0) + frame["sold"] + 0.1 * rng.normal(size=n)
     for bottleneck in ("plain", "gaussian"):
-        agree(mlp(bottleneck=bottleneck, corruptions=ist.Masking(0.2)), frame)
+        for weight in (None, rng.random(n) + 0.5):
+            agree(mlp(bottleneck=bottleneck, corruptions=ist.Masking(0.2)), frame, weight=weight)
 
 
 def test_images_and_series_are_flat_to_a_dense_network() -> None:

@@ -104,10 +104,13 @@ def test_a_stack_walks_the_path_of_each_member(
             same(run, alone, tolerance)
 
 
+@pytest.mark.parametrize("bottleneck", ["plain", "gaussian"])
 @pytest.mark.parametrize("corruptions", [(), ist.Masking(0.2)], ids=["clean", "masked"])
 @pytest.mark.parametrize("is_weighted", [False, True], ids=["even", "weighted"])
 @pytest.mark.parametrize("has_gaps", [False, True], ids=["full", "gappy"])
-def test_a_stack_walks_the_path_of_each_member_of_a_mixed_table(has_gaps: bool, is_weighted: bool, corruptions) -> None:
+def test_a_stack_walks_the_path_of_each_member_of_a_mixed_table(
+    has_gaps: bool, is_weighted: bool, corruptions, bottleneck: str
+) -> None:
     import pandas as pd
 
     rng, n = np.random.default_rng(0), 240
@@ -122,7 +125,7 @@ def test_a_stack_walks_the_path_of_each_member_of_a_mixed_table(has_gaps: bool, 
         }
     )
     weight = rng.random(n) + 0.5 if is_weighted else None
-    members = [member(size, seed, corruptions=corruptions) for seed, size in enumerate((2, 3, 3))]
+    members = [member(k, seed, corruptions=corruptions, bottleneck=bottleneck) for seed, k in enumerate((2, 3, 3))]
     together = [run_of(ae, frame, weight) for ae in members]
     assert form_of(together[0]) is not None
     assert all(form_of(run) == form_of(together[0]) for run in together)

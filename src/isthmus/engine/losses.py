@@ -108,17 +108,24 @@ def normal(scale: LogVariance, gradient: Tensor) -> Record:
     return record
 
 
-def mixed(part: Mixed, layout: Layout) -> Record:
+def mixed(part: Mixed, layout: Layout, scale: LogVariance | None, gradient: Tensor | None) -> Record:
     """Each column by its own likelihood, in terms of its numbers: weight r^2, log(1 + e^x_hat) - x x_hat, or -x log p.
 
-    The gradients are 2 weight r, s - x and p sum(x) - x, for r = x_hat - x, s = sigmoid(x_hat), p = softmax(x_hat).
+    The gradients are 2 weight r, s - x and p sum(x) - x, for r = x_hat - x, s = sigmoid(x_hat), p = softmax(x_hat). Numbers
+    with a learned variance are ``normal``, each column with its own, of which ``gradient`` takes that of the logarithm.
     """
 
     def record(tape: Tape, x_hat: Tensor, target: Target) -> Tensor:
         terms, d = torch.empty_like(x_hat), torch.empty_like(x_hat)
-        for kind, features, _ in runs(layout):
+        if gradient is not None:
+            tape(gradient.zero_)
+        for kind, features, blocks in runs(layout):
             out, x, term, slope = (values[..., features] for values in (x_hat, target.x, terms, d))
-            if kind == "numeric":
+            if kind == "numeric" and scale is not None and gradient is not None:
+                gaps = None if target.gaps is None else target.gaps[..., features]
+                mine = target._replace(x=x, gaps=gaps)
+                tape(_by_variance, out, mine, term, slope, scale, gradient, blocks)
+            elif kind == "numeric":
                 tape(torch.sub, out, x, out=slope)
                 tape(torch.mul, slope, slope, out=term)
                 tape(term.mul_, part.weight)
@@ -150,6 +157,28 @@ def mixed(part: Mixed, layout: Layout) -> Record:
     return record
 
 
+def _by_variance(
+    out: Tensor, target: Target, term: Tensor, slope: Tensor, scale: LogVariance, gradient: Tensor, blocks: slice
+) -> None:
+    """Compute terms and slopes of some columns of numbers under N(x_hat, v), one learned log v a column, and its gradient."""
+    log_var = scale().detach()[..., blocks]
+    precision, rows = torch.exp(-log_var)[..., None, :], out.shape[-2]
+    torch.sub(out, target.x, out=slope)
+    if target.gaps is not None:
+        slope.masked_fill_(target.gaps, 0.0)
+    squared = slope.square().mul_(precision)
+    torch.add(squared, log_var[..., None, :] + math.log(2 * math.pi), out=term)
+    term.mul_(0.5)
+    slope.mul_(precision)
+    share = torch.rsub(squared, 1.0)
+    if target.gaps is not None:
+        share.masked_fill_(target.gaps, 0.0)
+    if target.weight is not None:
+        share.mul_(target.weight)
+    # the clamp of the log variance lets no gradient through below its floor
+    gradient[..., blocks] = share.sum(-2) * (0.5 / rows) * (scale.log_var[..., blocks] >= log_var)
+
+
 def any_loss(part: Reconstruction, layout: Layout, scale: nn.Module | None, weights: Weights) -> Record:
     """Whatever the part computes, by its own autograd."""
     parameters = [] if scale is None else list(scale.parameters())
@@ -176,7 +205,7 @@ def any_loss(part: Reconstruction, layout: Layout, scale: nn.Module | None, weig
 def has_closed_form(part: Reconstruction) -> bool:
     """Say whether the gradient of a reconstruction is known without autograd."""
     if type(part) is Mixed:
-        return part.variance == "fixed" and part.focal == 0 and part.class_weight is None
+        return part.focal == 0 and part.class_weight is None
     return type(part) in (SquaredError, Huber, Bernoulli, Normal)
 
 
@@ -191,7 +220,8 @@ def record_of(part: Reconstruction, layout: Layout, scale: nn.Module | None, wei
     if type(part) is Normal and isinstance(scale, LogVariance):
         return normal(scale, weights.gradient[scale.log_var])
     if type(part) is Mixed and has_closed_form(part):
-        return mixed(part, layout)
+        learned = scale if isinstance(scale, LogVariance) else None
+        return mixed(part, layout, learned, None if learned is None else weights.gradient[learned.log_var])
     return any_loss(part, layout, scale, weights)
 
 
