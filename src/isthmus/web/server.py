@@ -57,12 +57,15 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._guard.draining = True  # from here on every answer says that it is the last of its connection
         log.info({"event": "stopping", "in_flight": self._guard.metrics.in_flight})
-        await asyncio.sleep(GRACE)
-        for server in self.servers:
-            server.close()  # in the same turn of the loop in which it has accepted who was waiting
-        await asyncio.sleep(GRACE)
+        # a timer is due after whoever waits has been accepted, in the same turn of the loop: what comes between is reset
+        asyncio.get_running_loop().call_later(GRACE, self._listen_no_more)
+        await asyncio.sleep(2 * GRACE)
         await super().shutdown(sockets)
         log.info({"event": "stopped"})
+
+    def _listen_no_more(self) -> None:
+        for server in self.servers:
+            server.close()
 
 
 def patient(seconds: float) -> type[asyncio.Protocol]:
