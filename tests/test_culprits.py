@@ -6,7 +6,8 @@ import pytest
 from scipy import integrate, stats
 
 import isthmus as ist
-from isthmus.apps.anomaly.culprits import DOUBT, FAR, odds_of_category, odds_of_number
+from isthmus.apps.anomaly.culprits import DOUBT, FAR, find_culprits, odds_of_category, odds_of_number
+from isthmus.apps.anomaly.reasons import _examine
 from isthmus.apps.columns.coding import Choice, Number
 
 LETTERS = np.array(list("abcd"))
@@ -104,11 +105,23 @@ def test_the_cell_that_two_others_contradict_is_blamed_whatever_its_kind(detecto
 
 def test_a_gap_is_a_suspect_only_where_there_were_none(detector):
     rows = pd.DataFrame({"first": ["b", None], "second": ["b", "b"], "number": [10.0, 10.0], "free": [np.nan, 0.0]})
-    usual, new = detector.explain(rows, top=4)
-    assert {cell.name: cell for cell in usual.columns}["free"].share == 0
-    assert {cell.name: cell for cell in usual.columns}["free"].expected is None
+    heads, names = detector.judge_.heads, detector.judge_.columns.names
+    found = find_culprits(heads["plausibility"], heads["rarity"], detector.codec_.encode(rows))
+    assert found.odds[0, names.index("free")] < 0
+    assert found.is_gap[0, names.index("free")]
+    _, new = detector.explain(rows, top=4)
     assert (new.columns[0].name, new.columns[0].observed, new.columns[0].expected) == ("first", None, "b")
     assert new.columns[0].share > 0.9
+
+
+def test_an_odd_row_without_a_suspect_is_blamed_on_what_would_make_it_usual(detector):
+    row = pd.DataFrame({"first": ["b"], "second": ["b"], "number": [10.0], "free": [np.nan]})
+    rows, free = detector.codec_.encode(row), detector.judge_.columns.names.index("free")
+    usual, odd = (_examine(detector.judge_, rows, 4, lambda scores, p=p: np.full(len(scores), p)) for p in (0.5, 0.01))
+    assert usual.relief.max() <= 0
+    assert odd.relief[0].argmax() == free
+    assert odd.relief[0, free] > 0
+    assert not odd.is_gap[0, free]
 
 
 def test_two_wrong_cells_share_the_blame(detector):

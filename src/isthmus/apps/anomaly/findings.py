@@ -276,7 +276,8 @@ def taken(detector: Detector, X: Any, positions: np.ndarray) -> Any:
 
 
 def _reasons(columns: Sequence[Any]) -> tuple[Cause, ...]:
-    return tuple(Cause(str(each.name), each.observed, each.expected, float(each.share)) for each in columns[:REASONS])
+    guilty = [each for each in columns[:REASONS] if each.share > 0]
+    return tuple(Cause(str(each.name), each.observed, each.expected, float(each.share)) for each in guilty)
 
 
 def _column(values: list[Any]) -> Any:

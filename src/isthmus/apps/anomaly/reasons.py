@@ -37,6 +37,8 @@ MOST_TRIED = 64
 ROUNDS = 3
 """How often a hidden cell is filled by what an autoencoder makes of the row."""
 NUMBERS_AT_ONCE = 2**22
+ODD = 0.05
+"""Rows with p-values below it are odd enough to ask for a reason even if no cell is suspect."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def find_reasons(detector: Any, X: Any, rows: Rows, top: int) -> Reasons:
     Robnik-Sikonja's (2008) prediction difference. Cells that explain each other relieve each other, and share the blame.
 
     Tables with categories have heads that know p(column | all others), and Bayes' rule then says which cell is wrong if one
-    is (:mod:`isthmus.apps.anomaly.culprits`).
+    is (:mod:`isthmus.apps.anomaly.culprits`); odd rows without a suspect are blamed by relief.
     """
     judge, columns = detector.judge_, detector.judge_.columns
     if detector.codec_.kind not in ("table", "array"):
@@ -137,7 +139,7 @@ def find_reasons(detector: Any, X: Any, rows: Rows, top: int) -> Reasons:
     tried = min(columns.number, MOST_TRIED)
     found: list[Reason] = []
     for place in chunks(len(rows), max(1, NUMBERS_AT_ONCE // (tried * DRAWS * columns.owner.size))):
-        trial = _examine(judge, rows.subset(place), tried)
+        trial = _examine(judge, rows.subset(place), tried, detector.calibration_.p_values)
         p_values = detector.calibration_.p_values(trial.scores)
         given, expected = _given(X, names, place), values_of(detector, trial.expected)
         gains = np.maximum(trial.relief, 0)
@@ -179,10 +181,16 @@ class Draws(NamedTuple):
     """The same shape, bool."""
 
 
-def _examine(judge: Judge, rows: Rows, tried: int) -> Trial:
+def _examine(judge: Judge, rows: Rows, tried: int, p_values: Callable[[np.ndarray], np.ndarray]) -> Trial:
     plausible, rarity = judge.heads.get(PLAUSIBILITY), judge.heads.get("rarity")
     if isinstance(plausible, Plausibility) and isinstance(rarity, Frequencies):
-        return Trial(judge.score(rows), *find_culprits(plausible, rarity, rows))
+        trial = Trial(judge.score(rows), *find_culprits(plausible, rarity, rows))
+        # an odd row without a suspect is odd by its cells together, or by gaps, of which less is known
+        whole = np.flatnonzero((trial.relief.max(1) <= 0) & (p_values(trial.scores) < ODD))
+        if len(whole):
+            for known, found in zip(trial, _try(judge, rows.subset(whole), tried), strict=True):
+                known[whole] = found
+        return trial
     return _try(judge, rows, tried)
 
 
