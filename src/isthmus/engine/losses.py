@@ -136,10 +136,7 @@ def mixed(part: Mixed, layout: Layout, scale: LogVariance | None, gradient: Tens
                 tape(torch.sigmoid, out, out=slope)
                 tape(slope.sub_, x)
             else:
-                log_p, certain = (
-                    torch.empty(out.shape, dtype=out.dtype),
-                    torch.empty(out[..., :1].shape, dtype=out.dtype),
-                )
+                log_p, certain = (torch.empty(shape, dtype=out.dtype) for shape in (out.shape, out[..., :1].shape))
                 tape(torch.ops.aten._log_softmax.out, out, -1, False, out=log_p)
                 tape(torch.mul, log_p, x, out=term)
                 tape(term.neg_)

@@ -136,9 +136,8 @@ def _judge(
         answers = np.concatenate([answers, said[:, :, None]], 2)
     honest = (judge[seen] >= 0) & np.isfinite(answers).all((1, 2))
     goal = _goal(model.coding, place, truth)
-    before = np.array([0.0, *np.ones(answers.shape[2] - 1)]) / (
-        answers.shape[2] - 1
-    )  # the linear answer is in the network
+    others = answers.shape[2] - 1
+    before = np.array([0.0, *[1 / others] * others])  # the linear answer is in the network
     weights = weigh((answers - goal[:, :, None])[honest], before)
     decided = _decided(model.coding, place, answers[honest] @ weights)
     misses = np.zeros(0)

@@ -59,12 +59,11 @@ def draw_kept(layer: Dropout | nn.Dropout, kept: Tensor, rng: torch.Generator | 
 
 def draw_all_kept(layers: Sequence[Dropout | nn.Dropout], masks: Sequence[Tensor], sizes: Sequence[int]) -> None:
     """Draw ``masks`` (n, width), one a layer, for batches of these sizes, with the very draws of batch after batch."""
-    start = 0
+    start, ours = 0, [layer for layer in layers if isinstance(layer, Dropout)]
     for size, alike in groupby(sizes):
         count = len(list(alike))
         rows = [mask[start : start + count * size].view(count, -1) for mask in masks]
         start += count * size
-        ours = [layer for layer in layers if isinstance(layer, Dropout)]
         if len(ours) < len(layers):
             for batch in range(count):
                 for layer, kept in zip(layers, rows, strict=True):
