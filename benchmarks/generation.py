@@ -170,6 +170,9 @@ RUNS: dict[str, Callable[[int], Made]] = {
     "conv, gradient_normal, 6 epochs, flow": lambda seed: isthmus(
         seed, network="conv", reconstruction="gradient_normal", max_epochs=6, sampler="flow"
     ),
+    "conv, gradient_normal, 8 epochs": lambda seed: isthmus(
+        seed, network="conv", reconstruction="gradient_normal", max_epochs=8
+    ),
     "conv, gradient_normal": lambda seed: isthmus(seed, network="conv", reconstruction="gradient_normal"),
 }
 
