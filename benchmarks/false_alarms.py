@@ -9,10 +9,12 @@ through Benjamini-Hochberg at .1: the mean share of false ones (FDR), and the re
 cut in hindsight (of those whose share of false ones is at most .1). `fixed` is threshold="fdr" at .1: the cut that a first
 such batch tells, judged on a second one: how often the first showed anomalies, and FDR and recall of those. Anomalies: "five" =
 5 standard deviations added to two columns of a normal row, "swap" = one category changed for another, "class" = rows of the
-other label.
+other label. `n` are the calibrating rows, a mean over the fits; `at .01` is the recall of p <= .01, over that of the best cut in
+hindsight that flags at most .01 of the fresh rows.
 
 detector: AnomalyDetector, `novelty` and by default, fitted on clean rows; by default on rows with 5 % anomalies ("five") among
-them; and the same after `recalibrate` on 500 clean rows (or a third of the fresh ones), which are then not judged.
+them; and the same after `recalibrate` on 500 clean rows (or a third of the fresh ones), which are then not judged. Each kind
+over all sets, over those with at least 1,000 calibrating rows ("many") and with fewer ("few"), and set by set.
 
 rates: simple scorers. A third of the training rows, with a share of anomalies mixed in (dirt), is kept to calibrate,
 or, with --members 8, all of it is scored out of bag. A scorer is anything with fit(X) and score(X) -> (n,), higher = odder;
@@ -44,6 +46,7 @@ from isthmus.errors import DataWarning
 MOST_ROWS = 4_000
 FDR, ALPHA, SHARE = 0.1, 0.01, 0.05
 CLEAN = 500
+MANY = 1_000
 
 
 class Mahalanobis:
@@ -222,6 +225,7 @@ def detector(chosen: str, seeds: int) -> None:
                     of_odd = made.anomaly_score(which)
                     found = judged(made.calibration_, of_fresh, of_odd, np.random.default_rng(seed))
                     totals[label, "", kind].append(found)
+                    totals[label, "many" if len(made.calibration_.scores) >= MANY else "few", kind].append(found)
                     totals[label, "each", f"{kind} {name}"].append(found)
                     if label == "5 % dirt":
                         again = Calibration(of_fresh[:clean])
@@ -234,14 +238,16 @@ def detector(chosen: str, seeds: int) -> None:
 def show(totals: dict[Any, list[np.ndarray]]) -> None:
     """Print sums and means of what :func:`judged` returned."""
     print(
-        f"{'':44} false alarms at .01 (of rows)    FDR  recall   best  recall/best   fixed: found    FDR  recall/best"
+        f"{'':44}     n  false alarms at .01 (of rows)    FDR  recall   best  recall/best   at .01: recall  recall/best"
+        "   fixed: found    FDR  recall/best"
     )
     for names, numbers in totals.items():
-        false, rows, fdp, recall, best, found, *fixed = np.sum(numbers, 0)
+        size, false, rows, fdp, recall, best, at, best_at, found, *fixed = np.sum(numbers, 0)
         n = len(numbers)
         print(
-            f"{' '.join(names):44} {false / rows:19.4f} ({rows:7.0f})  {fdp / n:5.3f}  {recall / n:6.2f}  {best / n:5.2f}  "
-            f"{recall / best if best else math.nan:11.2f}   {found / n:12.2f}  {fixed[0] / max(found, 1):5.3f}  "
+            f"{' '.join(names):44} {size / n:5.0f}  {false / rows:19.4f} ({rows:7.0f})  {fdp / n:5.3f}  {recall / n:6.2f}  "
+            f"{best / n:5.2f}  {recall / best if best else math.nan:11.2f}   {at / n:14.2f}  "
+            f"{at / best_at if best_at else math.nan:11.2f}   {found / n:12.2f}  {fixed[0] / max(found, 1):5.3f}  "
             f"{fixed[1] / fixed[2] if fixed[2] else math.nan:11.2f}"
         )
 
@@ -294,8 +300,10 @@ def judged(made: Calibration, fresh: np.ndarray, odd: np.ndarray, rng: np.random
     best = best_recall(batch, truth)
     cut = decide(made, "fdr", fdr=FDR, alpha=ALPHA, batch=first)
     fixed = np.array([1, *discoveries(cut.flags(batch), truth), best]) * (cut.rule == "fdr")
-    false = (made.p_values(fresh) <= ALPHA).sum()
-    return np.array([false, len(fresh), *discoveries(made.detect(batch, FDR), truth), best, *fixed])
+    false, at = (made.p_values(fresh) <= ALPHA).sum(), (made.p_values(odd) <= ALPHA).mean()
+    best_at = (odd > np.sort(fresh)[::-1][int(ALPHA * len(fresh))]).mean()
+    found = discoveries(made.detect(batch, FDR), truth)
+    return np.array([len(made.scores), false, len(fresh), *found, best, at, best_at, *fixed])
 
 
 def halves(scores: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
