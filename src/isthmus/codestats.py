@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,14 +13,14 @@ from isthmus.inference import map_rows
 from isthmus.model import Model
 from isthmus.parts.bottlenecks import Discrete, Gaussian
 from isthmus.parts.bottlenecks.quantized import perplexity
-from isthmus.parts.step import Batch
+from isthmus.parts.step import Batch, Code
 
 ACTIVE = 0.01
 """A number of the code is active when its standard deviation exceeds this share of the largest."""
 
 
-def code_statistics(model: Model, codes: Tensor, rows: Rows, condition: Tensor | None) -> dict[str, float]:
-    """Return what there is to say of the codes (n, k, *positions) of some rows, position by position.
+def codes_of(model: Model, rows: Rows, condition: Tensor | None) -> tuple[Tensor, dict[str, float]]:
+    """Return the noise-free codes of rows, (n, k, *positions), and what there is to say of them, position by position.
 
     "active" is how many of the k numbers vary: their standard deviation exceeds a hundredth of the largest. Where codes hold
     exact zeros, "l0" is how many numbers of a code are not zero, on average, and "dead" the share of numbers that always are.
@@ -26,27 +28,34 @@ def code_statistics(model: Model, codes: Tensor, rows: Rows, condition: Tensor |
     "perplexity", how many values of a column are in use (the mean over the columns), and "unused", the share of values
     that never are.
     """
+    bottleneck, size = model.parts.bottleneck, math.prod(model.z_shape)
+
+    def encoded(batch: Batch) -> Tensor:
+        code = model.encode(batch)
+        beside = [_indices(code)] if isinstance(bottleneck, Discrete) else []
+        beside += [divergence(code)] if isinstance(bottleneck, Gaussian) else []
+        return torch.cat([code.embedding.flatten(1), *beside], 1)  # in one pass
+
+    found = torch.from_numpy(map_rows(encoded, rows, model, condition=condition))
+    codes, beside = found[:, :size].reshape(-1, *model.z_shape), found[:, size:]
     statistics = number_statistics(codes)
-    bottleneck = model.parts.bottleneck
     if isinstance(bottleneck, Discrete):
         # as whole numbers below 2^24, indices pass through float32 unharmed
-        indices = torch.from_numpy(map_rows(lambda b: _indices(model, b), rows, model, condition=condition)).long()
         sizes = bottleneck.sizes(model.z_shape)
-        columns = [indices[:, [place]] for place in range(len(sizes))]
+        columns = beside.long().view(len(beside), len(sizes), -1).unbind(1)
         used = [float(perplexity(column, size)) for column, size in zip(columns, sizes, strict=True)]
         seen = sum(len(column.unique()) for column in columns)
-        return statistics | {"perplexity": float(np.mean(used)), "unused": 1 - seen / sum(sizes)}
+        statistics |= {"perplexity": float(np.mean(used)), "unused": 1 - seen / sum(sizes)}
     if isinstance(bottleneck, Gaussian):
-        kl = map_rows(lambda batch: divergence(model, batch), rows, model, condition=condition)
-        statistics["kl"] = float(kl.astype(np.float64).sum(1).mean())
-    return statistics
+        statistics["kl"] = float(beside.double().sum(1).mean())
+    return codes, statistics
 
 
-def divergence(model: Model, batch: Batch) -> Tensor:
-    """Return KL(q(z | x) || N(0, 1)) of each number of the code, flattened, in nats."""
-    posterior = model.encode(batch).posterior
-    assert posterior is not None, "only a code with a normal posterior has a divergence"
-    return 0.5 * (posterior.mu.square() + posterior.log_var.exp() - 1 - posterior.log_var).flatten(1)
+def divergence(code: Code) -> Tensor:
+    """Return KL(q(z | x) || N(0, 1)) of each number of the codes, flattened, in nats."""
+    assert code.posterior is not None, "only a code with a normal posterior has a divergence"
+    mu, log_var = code.posterior.mu, code.posterior.log_var
+    return 0.5 * (mu.square() + log_var.exp() - 1 - log_var).flatten(1)
 
 
 def number_statistics(codes: Tensor) -> dict[str, float]:
@@ -61,7 +70,6 @@ def number_statistics(codes: Tensor) -> dict[str, float]:
     return statistics
 
 
-def _indices(model: Model, batch: Batch) -> Tensor:
-    found = model.encode(batch).indices
-    assert found is not None, "a discrete code says which values it is made of"
-    return found.float()
+def _indices(code: Code) -> Tensor:
+    assert code.indices is not None, "a discrete code says which values it is made of"
+    return code.indices.float().flatten(1)

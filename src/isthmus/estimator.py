@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from isthmus import persistence
 from isthmus.callbacks import listeners
-from isthmus.codestats import code_statistics
+from isthmus.codestats import codes_of
 from isthmus.components import principal_of
 from isthmus.conditions import LABELS, Condition
 from isthmus.data.rows import DenseRows, Rows
@@ -45,7 +45,7 @@ from isthmus.resolution import (
     scale_for,
 )
 from isthmus.sampling import UNFITTED, draw, learned_sampler, seeded
-from isthmus.scores import Floor, codes_of, held_out_losses, judge_floor, overruled, score, some_rows
+from isthmus.scores import Floor, held_out_losses, judge_floor, overruled, score, some_rows
 from isthmus.splitting import FEWEST_TO_HOLD_OUT, split
 from isthmus.training import NO_DATA, Data, Run, generator, pretrain, seed_globals, train
 
@@ -337,8 +337,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             rows, weight, told = held_out, split.held_out_weight, split.held_out_condition
         self.scores_ = score(self.model_, rows, self.principal_, held_out is not None, weight, told)
         known = some_rows(self.model_, split.train, split.train_condition)
-        self.codes_, self._sampling = codes_of(self.model_, *known), UNFITTED
-        self.scores_["code"] = code_statistics(self.model_, self.codes_, *known)
+        self.codes_, self.scores_["code"] = codes_of(self.model_, *known)
+        self._sampling = UNFITTED
         if self.history_.stopped == "interrupted":
             warnings.warn(self.history_.events[-1], UserWarning, stacklevel=4)
 

@@ -23,8 +23,8 @@ from isthmus.training import most_one_row_may_count
 
 RIVALS = ("model", "pca", "mean")
 FEW_HELD_OUT = 100
-MOST_CODES, LEAST_CODES, MOST_CODE_NUMBERS = 10_000, 200, 640_000
-"""How many codes a model keeps for its sampler: up to 10,000, fewer when one code has more than 64 numbers."""
+MOST_CODES, LEAST_CODES, MOST_CODE_NUMBERS = 20_000, 200, 640_000
+"""How many codes a model keeps for its sampler: up to 20,000, fewer when one code has more than 32 numbers."""
 
 
 class Floor(NamedTuple):
@@ -121,17 +121,12 @@ def score(
 
 
 def some_rows(model: Model, rows: Rows, condition: Tensor | None) -> tuple[Rows, Tensor | None]:
-    """Return up to 10,000 rows, evenly spread, whose codes a model keeps: what samplers learn from."""
+    """Return up to 20,000 rows, evenly spread, whose codes a model keeps: what samplers learn from."""
     most = min(MOST_CODES, max(LEAST_CODES, MOST_CODE_NUMBERS // math.prod(model.z_shape)))
     if len(rows) <= most:
         return rows, condition
     chosen = torch.linspace(0, len(rows) - 1, most).long()
     return rows.subset(chosen), None if condition is None else condition[chosen]
-
-
-def codes_of(model: Model, rows: Rows, condition: Tensor | None) -> Tensor:
-    """Return the noise-free codes of rows, (n, *z_shape)."""
-    return torch.from_numpy(map_rows(lambda batch: model.encode(batch).embedding, rows, model, condition=condition))
 
 
 class _Tally:

@@ -232,7 +232,7 @@ def _collapse(ae: Autoencoder, evidence: Evidence) -> Iterator[Finding]:
         return
 
     kl = (
-        map_rows(lambda batch: divergence(ae.model_, batch), evidence.rows, ae.model_, condition=evidence.told)
+        map_rows(lambda batch: divergence(ae.model_.encode(batch)), evidence.rows, ae.model_, condition=evidence.told)
         .astype(np.float64)
         .mean(0)
     )

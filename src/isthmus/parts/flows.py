@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import SettingError
-from isthmus.parts.samplers import MOST_HELD_OUT, Mixture, Sampler
+from isthmus.parts.gaussians import Gaussians
+from isthmus.parts.samplers import MOST_HELD_OUT, Mixture, Sampler, mixture_in
 
 RATE, BATCH, LOOKS = 2e-3, 256, 20
 """Peak of the learning rate, codes a step, and how often the held-out codes are asked."""
@@ -69,15 +70,14 @@ class Flow(Sampler):
         base = Mixture().fit(rest, seed)
         layers = [self._fresh(u.shape[1], rng) for _ in range(self.layers)]
         if len(held_out):
-            layers = self._trained(layers, base, rest, held_out, rng)
+            layers = self._trained(layers, mixture_in(base), rest, held_out, rng)
         state = {f"base.{name}": value for name, value in base.items()} | {"mean": mean, "spread": spread}
         for place, layer in enumerate(layers):
             state |= {f"layer{place}.{name}": value.detach() for name, value in layer._asdict().items()}
         return state | {"like": codes[:1]}
 
     def draw(self, state: dict[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
-        base = {name.removeprefix("base."): value for name, value in state.items() if name.startswith("base.")}
-        v, layers = Mixture().draw(base, n, rng), self._layers(state, rng.device)
+        v, layers = mixture_in(state, "base.", rng.device).draw(n, rng), self._layers(state, rng.device)
         for place in reversed(range(len(layers))):
             log_scale, shift = layers[place].moves(v, kept := _kept(v, place))
             v = v * kept + (1 - kept) * (v - shift) * (-log_scale).exp()
@@ -86,9 +86,9 @@ class Flow(Sampler):
 
     def log_density(self, state: dict[str, Tensor], codes: Tensor) -> Tensor:
         """Return log p of codes (n, *z_shape), (n,) in nats."""
-        base = {name.removeprefix("base."): value for name, value in state.items() if name.startswith("base.")}
         u = (codes.flatten(1) - state["mean"]) / state["spread"]
-        return _log_density(u, self._layers(state, u.device), _Base.of(base)) - state["spread"].log().sum()
+        base = mixture_in(state, "base.")
+        return _log_density(u, self._layers(state, u.device), base) - state["spread"].log().sum()
 
     def _layers(self, state: dict[str, Tensor], device: torch.device) -> list[Layer]:
         return [
@@ -100,70 +100,39 @@ class Flow(Sampler):
         return Layer(inside, torch.zeros(self.hidden), torch.zeros(2 * d, self.hidden), torch.zeros(2 * d))
 
     def _trained(
-        self, layers: list[Layer], base: dict[str, Tensor], rest: Tensor, held_out: Tensor, rng: torch.Generator
+        self, layers: list[Layer], base: Gaussians, rest: Tensor, held_out: Tensor, rng: torch.Generator
     ) -> list[Layer]:
         """Raise the likelihood of ``rest``; return the layers that ``held_out`` likes best, the untrained ones included."""
         from torch.optim import Adam  # a second to import, for a use that most programs do not have
 
-        known = _Base.of(base)
         with torch.enable_grad(), torch.inference_mode(False):
             learning = [Layer(*(value.clone().requires_grad_() for value in layer)) for layer in layers]
             optimizer = Adam([value for layer in learning for value in layer], lr=RATE)
-            best, most = layers, float(_log_density(held_out, layers, known).mean())
+            best, most = layers, float(_log_density(held_out, layers, base).mean())
             for step in range(self.steps):
                 rate = RATE * min(1.0, 10 * (step + 1) / self.steps) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 batch = rest[torch.randint(len(rest), (min(BATCH, len(rest)),), generator=rng)]
                 optimizer.zero_grad()
-                (-_log_density(batch, learning, known).mean()).backward()
+                (-_log_density(batch, learning, base).mean()).backward()
                 optimizer.step()
                 if (step + 1) % max(1, self.steps // LOOKS) == 0:
                     found = [Layer(*(value.detach().clone() for value in layer)) for layer in learning]
-                    likely = float(_log_density(held_out, found, known).mean())
+                    likely = float(_log_density(held_out, found, base).mean())
                     if likely > most:
                         best, most = found, likely
         return best
 
 
-class _Base(NamedTuple):
-    """A mixture of Gaussians, ready for densities."""
-
-    means: Tensor
-    """(k, d)"""
-    inverse: Tensor
-    """(k, d, d) or (k, d): of the factors of the covariances."""
-    log_weights: Tensor
-    """(k,) log of weight and volume."""
-
-    @classmethod
-    def of(cls, state: dict[str, Tensor]) -> _Base:
-        factors = state["factors"]
-        is_full = factors.dim() == 3
-        inverse = torch.linalg.inv(factors) if is_full else 1 / factors
-        diagonal = factors.diagonal(dim1=1, dim2=2) if is_full else factors
-        d = state["means"].shape[1]
-        return cls(
-            state["means"], inverse, state["weights"].log() - diagonal.log().sum(1) - 0.5 * d * math.log(2 * math.pi)
-        )
-
-    def log_density(self, v: Tensor) -> Tensor:
-        away = v[:, None] - self.means  # (B, k, d)
-        if self.inverse.dim() == 3:
-            away = torch.einsum("kij,bkj->bki", self.inverse, away)
-        else:
-            away = away * self.inverse
-        return (self.log_weights - 0.5 * away.square().sum(2)).logsumexp(1)
-
-
-def _log_density(u: Tensor, layers: list[Layer], base: _Base) -> Tensor:
+def _log_density(u: Tensor, layers: list[Layer], base: Gaussians) -> Tensor:
     """Return log p(u) (B,): of what the layers make of u under the base, and how much they stretch."""
     stretched = u.new_zeros(len(u))
     for place, layer in enumerate(layers):
         log_scale, shift = layer.moves(u, _kept(u, place))
         u = u * log_scale.exp() + shift
         stretched = stretched + log_scale.sum(1)
-    return base.log_density(u) + stretched
+    return base.log_density(u).to(stretched) + stretched
 
 
 def _kept(u: Tensor, place: int) -> Tensor:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from isthmus.errors import SettingError
+from isthmus.parts.gaussians import Gaussians, fitted
 from isthmus.parts.part import Part
 
 WIDEST_FULL = 64
@@ -21,7 +20,6 @@ WIDEST_FULL = 64
 CANDIDATES = (2, 5, 10, 20, 50, 100)
 """How many components a mixture tries."""
 MOST_HELD_OUT = 2000
-EM_STEPS = 30
 
 
 class Sampler(Part, ABC):
@@ -80,37 +78,23 @@ class Mixture(Sampler):
     is_slow: ClassVar[bool] = True
 
     def fit(self, codes: Tensor, seed: int) -> dict[str, Tensor]:
-        from sklearn.mixture import GaussianMixture  # seconds to import, for a use that most programs do not have
+        flat = codes.flatten(1).double()
+        # a code that never moves has no variance; the smallest there may be is a millionth of the widest
+        least = 1e-6 * max(float(flat.var(0, correction=0).max()), 1e-6)
 
-        flat = codes.flatten(1).double().numpy()
-        full = flat.shape[1] <= WIDEST_FULL
-        # a code that never moves has no variance; the smallest that EM may find is a millionth of the widest
-        least = 1e-6 * max(float(flat.var(0).max()), 1e-6)
-
-        def mixture(k: int, rows: np.ndarray, start: GaussianMixture | None = None) -> GaussianMixture:
-            kind = "full" if full and len(rows) >= 2 * k * flat.shape[1] else "diag"
-            known: dict[str, Any] = {}
-            if start is not None and start.covariance_type == kind:
-                known = {f"{name}_init": getattr(start, f"{name}_") for name in ("weights", "means", "precisions")}
-            em = GaussianMixture(
-                k, covariance_type=kind, reg_covar=least, max_iter=EM_STEPS, random_state=seed % 2**32, **known
-            )
-            with warnings.catch_warnings():  # samples are as good as they get long before the last digit stands still
-                warnings.simplefilter("ignore")
-                return em.fit(rows)
+        def mixture(k: int, rows: Tensor, start: Gaussians | None = None) -> Gaussians:
+            is_full = flat.shape[1] <= WIDEST_FULL and len(rows) >= 2 * k * flat.shape[1]
+            known = start if start is not None and start.is_full == is_full else None
+            return fitted(rows, k, is_full, least, seed, known)
 
         best, found = self._chosen(flat, seed, mixture)
-        fitted = mixture(best, flat, found)
-        covariances = torch.from_numpy(fitted.covariances_)
-        factor = torch.linalg.cholesky(covariances) if fitted.covariance_type == "full" else covariances.sqrt()
-        return {
-            "weights": torch.from_numpy(fitted.weights_).float(),
-            "means": torch.from_numpy(fitted.means_).float(),
-            "factors": factor.float(),
-            "like": codes[:1],
-        }
+        known = mixture(best, flat, found)
+        state = {"weights": known.weights, "means": known.means, "factors": known.factors}
+        return {name: value.float() for name, value in state.items()} | {"like": codes[:1]}
 
-    def _chosen(self, flat: np.ndarray, seed: int, mixture: Callable[..., Any]) -> tuple[int, Any]:
+    def _chosen(
+        self, flat: Tensor, seed: int, mixture: Callable[[int, Tensor], Gaussians]
+    ) -> tuple[int, Gaussians | None]:
         """Return how many components there are to be, and a mixture of as many where one was fitted on the way."""
         if self.components != "auto":
             best = int(self.components)
@@ -119,28 +103,26 @@ class Mixture(Sampler):
                     f"Mixture(components={self.components}) must be from 1 to the {len(flat)} known codes."
                 )
             return best, None
-        shuffled = flat[torch.randperm(len(flat), generator=torch.Generator().manual_seed(seed)).numpy()]
-        held_out, rest = np.split(shuffled, [min(len(flat) // 5, MOST_HELD_OUT)])
+        shuffled = flat[torch.randperm(len(flat), generator=torch.Generator().manual_seed(seed))]
+        held_out, rest = shuffled.tensor_split([min(len(flat) // 5, MOST_HELD_OUT)])
         if not len(held_out):
             return 1, None
-        best, most = mixture(1, rest), len(np.unique(flat, axis=0)) // 10  # clouds need some points each
-        likely, failed = best.score_samples(held_out), 0
+        best, most = mixture(1, rest), len(flat.unique(dim=0)) // 10  # clouds need some points each
+        likely, failed = best.log_density(held_out), 0
         for k in (k for k in CANDIDATES if k <= most):
             found = mixture(k, rest)
-            gain = found.score_samples(held_out) - likely
+            gain = found.log_density(held_out) - likely
             # more clouds must earn their place: a gain within its standard error is none
-            if gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain)):
-                best, likely, failed = found, found.score_samples(held_out), 0
+            if float(gain.mean()) > float(gain.std()) / math.sqrt(len(gain)):
+                best, likely, failed = found, likely + gain, 0
             elif (failed := failed + 1) == 2:
                 break
-        return len(best.weights_), best
+        return len(best.weights), best
 
     def draw(self, state: dict[str, Tensor], n: int, rng: torch.Generator) -> Tensor:
-        weights, means, factors, like = (state[name].to(rng.device) for name in ("weights", "means", "factors", "like"))
-        which = torch.multinomial(weights, n, replacement=True, generator=rng)
-        noise = torch.randn(n, means.shape[1], generator=rng, device=rng.device)
-        if factors.dim() == 3:
-            spread = (factors[which] @ noise[:, :, None])[:, :, 0]
-        else:
-            spread = factors[which] * noise
-        return (means[which] + spread).view(n, *like.shape[1:])
+        return mixture_in(state, device=rng.device).draw(n, rng).view(n, *state["like"].shape[1:])
+
+
+def mixture_in(state: dict[str, Tensor], prefix: str = "", device: torch.device | None = None) -> Gaussians:
+    """Return what a :class:`Mixture` has learned, which its state holds under names with this prefix."""
+    return Gaussians(*(state[prefix + name].to(device) for name in ("weights", "means", "factors")))

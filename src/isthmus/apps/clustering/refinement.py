@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from isthmus.apps.clustering.groups import Centres, Groups
 from isthmus.apps.retrieval.index import Index
+from isthmus.codestats import codes_of
 from isthmus.data.rows import Rows
 from isthmus.engine import average
 from isthmus.engine.adam import Adam
@@ -25,7 +26,7 @@ from isthmus.inference import map_rows
 from isthmus.model import Model
 from isthmus.parts.reconstructions import cells_of
 from isthmus.sampling import UNFITTED
-from isthmus.scores import codes_of, score, some_rows
+from isthmus.scores import score, some_rows
 from isthmus.threads import threads_for
 from isthmus.training import gather, generator, one_cycle, seed_globals
 
@@ -152,9 +153,9 @@ def _refuse(model: Model) -> None:
 def _conclude(ae: Any, rows: Rows, told: Tensor | None, epochs: int) -> None:
     """Bring up to date what the autoencoder says of itself."""
     model = ae.model_
-    ae.codes_, ae._sampling = codes_of(model, *some_rows(model, rows, told)), UNFITTED
-    known = {name: value for name, value in ae.scores_.items() if name == "code"}
-    ae.scores_ = score(model, rows, ae.principal_, held_out=False, condition=told) | known
+    ae.codes_, known = codes_of(model, *some_rows(model, rows, told))
+    ae._sampling = UNFITTED
+    ae.scores_ = score(model, rows, ae.principal_, held_out=False, condition=told) | {"code": known}
     ae.history_.events.append(
         f"After the training, {epochs} epochs of refinement moved the codes into groups; scores are of all rows since then."
     )
