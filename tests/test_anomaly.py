@@ -325,14 +325,15 @@ def test_rows_far_off_are_flagged_and_few_others(full) -> None:
 
 
 def test_a_smoothed_batch_is_judged_by_the_calibration_and_alike_again() -> None:
-    """By 60 rows no p lies below 1/61: one odd row of forty cannot be flagged at .4 by ranks, where p must be .4/40."""
-    detector = ist.AnomalyDetector(novelty=True, random_state=0).fit(rows(60))
-    X = np.r_[rows(39, seed=1), np.full((1, 4), 99.0)]
-    assert not detector.detect(X, fdr=0.4).any()
-    flagged = detector.detect(X, fdr=0.4, smoothed=True)
-    np.testing.assert_array_equal(flagged, detector.detect(X, fdr=0.4, smoothed=True))
+    """By 60 rows no p lies below 1/61: one odd row of forty cannot be flagged at .2 by ranks, where p must be .2/40."""
+    train, fresh = np.split(rows(99), [60])
+    detector = ist.AnomalyDetector(novelty=True, random_state=0).fit(train)
+    X = np.r_[fresh, np.full((1, 4), 99.0)]
+    assert not detector.detect(X, fdr=0.2).any()
+    flagged = detector.detect(X, fdr=0.2, smoothed=True)
+    np.testing.assert_array_equal(flagged, detector.detect(X, fdr=0.2, smoothed=True))
     scores, rng = detector.anomaly_score(X), np.random.default_rng([60, 40])
-    np.testing.assert_array_equal(flagged, detector.calibration_.detect(scores, 0.4, rng))
+    np.testing.assert_array_equal(flagged, detector.calibration_.detect(scores, 0.2, rng))
 
 
 def test_rules_and_recalibration_agree_with_their_parts(tmp_path: Path) -> None:
