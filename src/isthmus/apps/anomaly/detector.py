@@ -183,8 +183,8 @@ class AnomalyDetector(Verdicts, OutlierMixin, BaseEstimator):
         """Return (n,) which rows of this batch to flag, so that at most a share ``fdr`` of them is flagged wrongly.
 
         Benjamini-Hochberg over the batch: what is flagged depends on all of its rows. ``predict`` cuts row by row.
-        ``smoothed`` finds more where few rows calibrate: ranks are broken at random (Vovk 2005). The promise holds as before, but
-        of rows between the same two calibrating scores, or above all, chance flags some, by their place in the batch.
+        ``smoothed`` finds more where few rows calibrate: ranks are broken at random (Vovk 2005). The promise holds as before,
+        but of rows between the same two calibrating scores, or above all, chance flags some, by their place in the batch.
         """
         scores = self.anomaly_score(X)
         rng = np.random.default_rng([self.n_seen_, len(scores)]) if smoothed else None
