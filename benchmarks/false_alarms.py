@@ -4,15 +4,18 @@
     python benchmarks/false_alarms.py --part rates|bags [--scorers mahalanobis,knn,iforest] [--seeds 20] [--members 8]
 
 Half of the normal rows of a set (of Gaussians, of the 15 sets of ADBench, of adult and diamonds) is for training, the other
-half is fresh: the share of it with p <= .01 is the rate of false alarms. Batches of up to 950 fresh rows and 5 % anomalies go
-through Benjamini-Hochberg at .1: the mean share of false ones (FDR), and the recall, summed over batches, over that of the best
-cut in hindsight (of those whose share of false ones is at most .1). `fixed` is threshold="fdr" at .1: the cut that a first
-such batch tells, judged on a second one: how often the first showed anomalies, and FDR and recall of those. Anomalies: "five" =
-5 standard deviations added to two columns of a normal row, "swap" = one category changed for another, "class" = rows of the
-other label.
+half is fresh: the share of it with p <= .01 is the rate of false alarms. Batches of up to 950 fresh rows and 5 % anomalies,
+twenty a fit, go through Benjamini-Hochberg at .1: the mean share of false ones (FDR), and the recall, summed over batches,
+over that of the best cut in hindsight (of those whose share of false ones is at most .1). `smoothed`: the same by smoothed
+p-values. `fixed` is threshold="fdr" at .1: the cut that a first such batch tells, judged on a second one: how often the
+first showed anomalies, and FDR and recall of those. Anomalies: "five" = 5 standard deviations added to two columns of a
+normal row, "swap" = one category changed for another, "class" = rows of the other label. `n` are the calibrating rows, a
+mean over the fits; `at .01` is the recall of p <= .01, over that of the best cut in hindsight that flags at most .01 of the
+fresh rows.
 
 detector: AnomalyDetector, `novelty` and by default, fitted on clean rows; by default on rows with 5 % anomalies ("five") among
-them; and the same after `recalibrate` on 500 clean rows (or a third of the fresh ones), which are then not judged.
+them; and the same after `recalibrate` on 500 clean rows (or a third of the fresh ones), which are then not judged. Each kind
+over all sets, over those with at least 1,000 calibrating rows ("many") and with fewer ("few"), and set by set.
 
 rates: simple scorers. A third of the training rows, with a share of anomalies mixed in (dirt), is kept to calibrate,
 or, with --members 8, all of it is scored out of bag. A scorer is anything with fit(X) and score(X) -> (n,), higher = odder;
@@ -44,6 +47,8 @@ from isthmus.errors import DataWarning
 MOST_ROWS = 4_000
 FDR, ALPHA, SHARE = 0.1, 0.01, 0.05
 CLEAN = 500
+MANY = 1_000
+BATCHES = 20
 
 
 class Mahalanobis:
@@ -222,6 +227,7 @@ def detector(chosen: str, seeds: int) -> None:
                     of_odd = made.anomaly_score(which)
                     found = judged(made.calibration_, of_fresh, of_odd, np.random.default_rng(seed))
                     totals[label, "", kind].append(found)
+                    totals[label, "many" if len(made.calibration_.scores) >= MANY else "few", kind].append(found)
                     totals[label, "each", f"{kind} {name}"].append(found)
                     if label == "5 % dirt":
                         again = Calibration(of_fresh[:clean])
@@ -234,16 +240,24 @@ def detector(chosen: str, seeds: int) -> None:
 def show(totals: dict[Any, list[np.ndarray]]) -> None:
     """Print sums and means of what :func:`judged` returned."""
     print(
-        f"{'':44} false alarms at .01 (of rows)    FDR  recall   best  recall/best   fixed: found    FDR  recall/best"
+        f"{'':44}     n  false alarms at .01 (of rows)  at .01: recall  recall/best    FDR  recall   best  recall/best"
+        "   smoothed: FDR  recall/best   fixed: found    FDR  recall/best"
     )
     for names, numbers in totals.items():
-        false, rows, fdp, recall, best, found, *fixed = np.sum(numbers, 0)
+        size, false, rows, at, best_at, *batches = np.sum(numbers, 0)
+        fdp, recall, smooth_fdp, smooth_recall, best, found, *fixed = batches
         n = len(numbers)
         print(
-            f"{' '.join(names):44} {false / rows:19.4f} ({rows:7.0f})  {fdp / n:5.3f}  {recall / n:6.2f}  {best / n:5.2f}  "
-            f"{recall / best if best else math.nan:11.2f}   {found / n:12.2f}  {fixed[0] / max(found, 1):5.3f}  "
-            f"{fixed[1] / fixed[2] if fixed[2] else math.nan:11.2f}"
+            f"{' '.join(names):44} {size / n:5.0f}  {false / rows:19.4f} ({rows:7.0f})  {at / n:14.2f}  "
+            f"{ratio(at, best_at):11.2f}  {fdp / n:5.3f}  {recall / n:6.2f}  {best / n:5.2f}  {ratio(recall, best):11.2f}   "
+            f"{smooth_fdp / n:13.3f}  {ratio(smooth_recall, best):11.2f}   {found / n:12.2f}  {ratio(fixed[0], found):5.3f}  "
+            f"{ratio(*fixed[1:]):11.2f}"
         )
+
+
+def ratio(part: float, whole: float) -> float:
+    """Return one over the other; of nothing there is none."""
+    return part / whole if whole else math.nan
 
 
 def some(rows: Any, which: np.ndarray) -> Any:
@@ -286,6 +300,14 @@ def calibrated(
 
 def judged(made: Calibration, fresh: np.ndarray, odd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return what the columns of :func:`show` are made of, from the scores of fresh rows and of anomalies."""
+    false, at = (made.p_values(fresh) <= ALPHA).sum(), (made.p_values(odd) <= ALPHA).mean()
+    best_at = (odd > np.sort(fresh)[::-1][int(ALPHA * len(fresh))]).mean()
+    batches = np.mean([of_batch(made, fresh, odd, rng) for _ in range(BATCHES)], 0)
+    return np.array([len(made.scores), false, len(fresh), at, best_at, *batches])
+
+
+def of_batch(made: Calibration, fresh: np.ndarray, odd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return FDP and recall of a random batch, the same smoothed, the best recall, and what the cut of a first batch does."""
     batches = []
     for rows, few in zip(halves(fresh, rng), halves(odd, rng), strict=True):
         rows, few = rows[:950], few[: max(round(SHARE / (1 - SHARE) * min(len(rows), 950)), 1)]
@@ -294,8 +316,8 @@ def judged(made: Calibration, fresh: np.ndarray, odd: np.ndarray, rng: np.random
     best = best_recall(batch, truth)
     cut = decide(made, "fdr", fdr=FDR, alpha=ALPHA, batch=first)
     fixed = np.array([1, *discoveries(cut.flags(batch), truth), best]) * (cut.rule == "fdr")
-    false = (made.p_values(fresh) <= ALPHA).sum()
-    return np.array([false, len(fresh), *discoveries(made.detect(batch, FDR), truth), best, *fixed])
+    plain, smoothed = (discoveries(made.detect(batch, FDR, with_), truth) for with_ in (None, rng))
+    return np.array([*plain, *smoothed, best, *fixed])
 
 
 def halves(scores: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:

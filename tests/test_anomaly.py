@@ -175,7 +175,12 @@ def test_an_unseen_category_and_a_gap_where_there_was_none_are_odd() -> None:
     with pytest.warns(DataWarning, match="kind"):
         unseen = detector.anomaly_score(typical.assign(kind="dodo"))
     assert (unseen > usual).all()
-    assert (detector.anomaly_score(typical.assign(full=np.nan)) > usual).all()
+    gaps = typical.assign(full=np.nan)
+    assert np.mean(detector.anomaly_score(gaps) > usual) > 0.8
+    histogram = detector.judge_.heads["rarity"].histograms[4]
+    nothing_seen = -np.log(0.5 / (histogram.counts.sum() + 0.5 * len(histogram.counts)))
+    rarity = detector.judge_.cells(detector.codec_.encode(gaps))["rarity"][:, 4]
+    np.testing.assert_allclose(rarity, nothing_seen)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +322,18 @@ def test_rows_far_off_are_flagged_and_few_others(full) -> None:
     assert detector.predict(odd).tolist() == [-1] * 20
     assert (detector.predict(fresh) == -1).mean() <= 0.02
     assert detector.detect(both, fdr=0.1)[truth].all()
+
+
+def test_a_smoothed_batch_is_judged_by_the_calibration_and_alike_again() -> None:
+    """By 60 rows no p lies below 1/61: one odd row of forty cannot be flagged at .2 by ranks, where p must be .2/40."""
+    train, fresh = np.split(rows(99), [60])
+    detector = ist.AnomalyDetector(novelty=True, random_state=0).fit(train)
+    X = np.r_[fresh, np.full((1, 4), 99.0)]
+    assert not detector.detect(X, fdr=0.2).any()
+    flagged = detector.detect(X, fdr=0.2, smoothed=True)
+    np.testing.assert_array_equal(flagged, detector.detect(X, fdr=0.2, smoothed=True))
+    scores, rng = detector.anomaly_score(X), np.random.default_rng([60, 40])
+    np.testing.assert_array_equal(flagged, detector.calibration_.detect(scores, 0.2, rng))
 
 
 def test_rules_and_recalibration_agree_with_their_parts(tmp_path: Path) -> None:

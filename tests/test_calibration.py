@@ -308,3 +308,47 @@ def test_bad_input_is_named(call, error, said: str) -> None:
 def test_a_cut_is_plain_data() -> None:
     cut = decide(Calibration(np.arange(200.0)))
     assert Cut(**json.loads(json.dumps(cut.to_dict()))) == cut
+
+
+# -- smoothed p-values
+
+
+def test_smoothed_p_values_are_uniform_ties_included() -> None:
+    """P(p <= a) = a: 9 calibration scores and one new, whole numbers from 0 to 3; plain ranks stay below."""
+    rng, repeats = np.random.default_rng(0), 20_000
+    found = np.empty((repeats, 2))
+    for place, scores in enumerate(rng.integers(0, 4, (repeats, 10)).astype(float)):
+        made = Calibration(scores[1:])
+        found[place] = made.p_values(scores[:1], rng)[0], made.p_values(scores[:1])[0]
+    for alpha in (0.03, 0.1, 0.37, 0.8):
+        smoothed, plain = (found <= alpha).mean(0)
+        assert abs(smoothed - alpha) < 4 * np.sqrt(alpha * (1 - alpha) / repeats)
+        assert plain < smoothed
+
+
+def test_smoothed_p_values_lie_within_the_step_of_a_rank() -> None:
+    made, scores = Calibration(np.array([1.0, 2, 2, 3])), np.array([0.0, 1, 2, 2.5, 3, 9])
+    p = made.p_values(scores, np.random.default_rng(0))
+    above, at_least = np.array([4, 3, 1, 1, 0, 0]), np.array([4, 4, 3, 1, 1, 0])
+    assert (p >= above / 5).all()
+    assert (p <= (1 + at_least) / 5).all()
+    u = np.random.default_rng(0).uniform(size=6)
+    np.testing.assert_allclose(p, (above + u * (1 + at_least - above)) / 5)
+
+
+@pytest.mark.parametrize("anomalies", [0, 3])
+def test_smoothed_false_discoveries_are_exactly_the_share_asked_for_times_that_of_normal_rows(anomalies: int) -> None:
+    """FDR = q m0 / m (Benjamini 2001, with equality for uniform p-values); plain ranks of 19 rows cannot reach .1 of ten."""
+    rng, repeats, q, m = np.random.default_rng(1), 20_000, 0.1, 10
+    wrong, right = np.zeros((2, repeats, 2))
+    for place in range(repeats):
+        made, batch = Calibration(rng.normal(size=19)), rng.normal(size=m)
+        batch[:anomalies] += 100
+        for kind, flagged in enumerate((made.detect(batch, q, rng), made.detect(batch, q))):
+            wrong[place, kind] = flagged[anomalies:].sum() / max(flagged.sum(), 1)
+            right[place, kind] = flagged[:anomalies].sum()
+    error = wrong.std(0) / np.sqrt(repeats)
+    expected = q * (m - anomalies) / m
+    assert abs(wrong[:, 0].mean() - expected) < 4 * error[0]
+    assert wrong[:, 1].mean() < expected - 4 * error[1]
+    assert right[:, 0].sum() >= right[:, 1].sum() + bool(anomalies)

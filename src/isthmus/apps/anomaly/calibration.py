@@ -24,7 +24,13 @@ class Calibration:
     (Vovk 2005; Bates 2023, who show that Benjamini-Hochberg on such p-values keeps the false discovery rate).
     Anomalies among the calibration rows only make p larger: nothing is flagged wrongly, and soon nothing at all (with a
     share of 5 % of them that are as odd as a row, its p is at least .05). No p is below 1 / (n + 1), so that k anomalies in
-    a batch of m rows can be found at a false discovery rate q only by n >= m / (q k) rows.
+    a batch of m rows can be found at a false discovery rate q only by n >= m / (q k) rows. Given a generator, the p-value is
+
+        p(s) = (#{calibration > s} + U (1 + #{calibration = s})) / (n + 1)        U uniform on (0, 1), for each row its own
+
+    the smoothed p-value (Vovk 2005): P(p <= a) = a. Benjamini-Hochberg at q then keeps q m0 / m for m rows of which m0 are
+    normal: given its own rank, the ranks of other rows rise with it, and their U know nothing of it. More is found where
+    rows are few; among rows of one rank chance chooses.
 
     To recalibrate a detector, make a Calibration of its scores on new rows; nothing is trained again.
 
@@ -50,10 +56,13 @@ class Calibration:
     def _ranks(self) -> int:
         return len(self.scores) + 1
 
-    def p_values(self, scores: np.ndarray) -> np.ndarray:
-        """Return (m,) how probable a score as high as each is for a normal row."""
+    def p_values(self, scores: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Return (m,) how probable a score as high as each is for a normal row; with ``rng`` smoothed."""
         at_least = len(self.scores) - np.searchsorted(self.scores, finite(scores), side="left")
-        return (1 + at_least) / self._ranks
+        if rng is None:
+            return (1 + at_least) / self._ranks
+        above = len(self.scores) - np.searchsorted(self.scores, scores, side="right")
+        return (above + rng.uniform(size=len(above)) * (1 + at_least - above)) / self._ranks
 
     def score_at(self, p: float) -> float:
         """Return the score above which, and only above which, rows have a p-value of at most ``p``.
@@ -70,12 +79,13 @@ class Calibration:
         above = len(self.scores) - np.searchsorted(self.scores, cut, side="right")
         return (1 + above) / self._ranks
 
-    def detect(self, scores: np.ndarray, fdr: float = 0.05) -> np.ndarray:
+    def detect(self, scores: np.ndarray, fdr: float = 0.05, rng: np.random.Generator | None = None) -> np.ndarray:
         """Return (m,) which rows of this batch to flag so that at most a share ``fdr`` of them is flagged wrongly.
 
-        What is flagged depends on the whole batch: the more anomalies it holds, the laxer the cut.
+        What is flagged depends on the whole batch: the more anomalies it holds, the laxer the cut. With ``rng`` p-values
+        are smoothed.
         """
-        return benjamini_hochberg(self.p_values(scores), fdr)
+        return benjamini_hochberg(self.p_values(scores, rng), fdr)
 
 
 def benjamini_hochberg(p: np.ndarray, fdr: float) -> np.ndarray:

@@ -179,12 +179,16 @@ class AnomalyDetector(Verdicts, OutlierMixin, BaseEstimator):
         rows = self._rows(X)
         return check_finite(self.judge_.score(rows))
 
-    def detect(self, X: Any, fdr: float | None = None) -> np.ndarray:
+    def detect(self, X: Any, fdr: float | None = None, smoothed: bool = False) -> np.ndarray:
         """Return (n,) which rows of this batch to flag, so that at most a share ``fdr`` of them is flagged wrongly.
 
         Benjamini-Hochberg over the batch: what is flagged depends on all of its rows. ``predict`` cuts row by row.
+        ``smoothed`` finds more where few rows calibrate: ranks are broken at random (Vovk 2005). The promise holds as before,
+        but of rows between the same two calibrating scores, or above all, chance flags some, by their place in the batch.
         """
-        return self.calibration_.detect(self.anomaly_score(X), self.fdr if fdr is None else fdr)
+        scores = self.anomaly_score(X)
+        rng = np.random.default_rng([self.n_seen_, len(scores)]) if smoothed else None
+        return self.calibration_.detect(scores, self.fdr if fdr is None else fdr, rng)
 
     def explain(self, X: Any, top: int = 3) -> Any:
         """Say for each row which ``top`` columns make it odd, what they hold, and what rows like it hold there.

@@ -22,7 +22,7 @@ from isthmus.inputs import Learned
 PRUNED = 0.25
 """The share of the rows that is taken for odd before anything is learned, as robust covariances do (Rousseeuw 1999)."""
 PRUNED_AGAIN = 0.1
-"""The share of the rest that distances and rarities then find oddest: they see what the forest did not."""
+"""The share of the rest that distances and rarities, and then residuals too, find oddest: they see what the forest did not."""
 MOST_INFLATED = 10.0
 """No number counts for more than so many times what it would by the deviation of all rows."""
 BAGS, MOST = 32, 64
@@ -37,22 +37,27 @@ TREES = 200
 def learn_ensemble(X: Any, learned: Learned, prunes: bool, rng: np.random.Generator) -> tuple[Judge, np.ndarray]:
     """Return a judge of rows like ``X``, and the score (n,) of each row by those members that have not seen it.
 
-    With ``prunes`` it learns from those rows only that an isolation forest, then distances and rarities find least odd; all
-    rows are scored.
+    With ``prunes`` it learns from those rows only that an isolation forest, then distances and rarities find least odd; once
+    there are residuals, these choose again with them, for the heads that are still to learn. All rows are scored.
     """
     layout, n = learned.codec.layout, len(learned.rows)
     pool = np.arange(n) if n <= LARGEST_POOL else np.sort(rng.choice(n, LARGEST_POOL, replace=False))
     rows, columns = learned.rows.subset(pool), Columns.of(layout)
-    kept = np.arange(len(pool))
+    kept = passed = np.arange(len(pool))
+    odd = np.zeros(len(pool))  # of the rows that have passed the forest
     if prunes:
-        kept = prune(rows, rng)
-        kept = kept[_prune_again(rows.subset(kept), columns, inflation(rows, kept, columns), rng)]
+        passed = prune(rows, rng)
+        odd = _second_look(rows.subset(passed), columns, inflation(rows, passed, columns), rng)
+        kept = _least_odd(passed, odd)
     heads: dict[str, Head] = {}
     found: dict[str, np.ndarray] = {}
     if len(pool) >= FEWEST_ROWS and layout.size > 1:
         bags = halves(kept, MEMBERS, STEPS * BATCH // 2, rng)
-        head = heads["residual"] = Residuals.learn(X, learned, [pool[bag] for bag in bags], rng)
+        weight = inflation(rows, kept, columns) if prunes else None
+        head = heads["residual"] = Residuals.learn(X, learned, [pool[bag] for bag in bags], rng, weight)
         found["residual"] = head.settle(rows, kept, seen(bags, len(pool)))
+        if prunes:
+            kept = _least_odd(passed, odd + leave_one_out(found["residual"][passed].sum(1)))
     bags = halves(kept, BAGS, MOST, rng)
     head = heads["distance"] = Neighbours.learn(rows, columns, bags, inflation(rows, kept, columns))
     found["distance"] = head.of(rows, seen(bags, len(pool)))
@@ -79,21 +84,25 @@ def prune(rows: Rows, rng: np.random.Generator) -> np.ndarray:
     return np.sort(odd_first[int(PRUNED * len(rows)) :])
 
 
-def _prune_again(rows: Rows, columns: Columns, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the positions of the rows that distances and rarities together find least odd, in order."""
+def _second_look(rows: Rows, columns: Columns, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return (n,) how odd distances and rarities together find each row, out of bag."""
     everyone = np.arange(len(rows))
     bags = halves(everyone, BAGS, MOST, rng)
     far = Neighbours.learn(rows, columns, bags, weight).of(rows, seen(bags, len(rows)))
     rare = Frequencies.learn(rows, everyone, columns).of(rows, everyone >= 0)
-    odd = leave_one_out(far.sum(1)) + leave_one_out(rare.sum(1))
-    return np.sort(np.argsort(-odd, kind="stable")[int(PRUNED_AGAIN * len(rows)) :])
+    return leave_one_out(far.sum(1)) + leave_one_out(rare.sum(1))
+
+
+def _least_odd(passed: np.ndarray, odd: np.ndarray) -> np.ndarray:
+    """Return ``passed`` (n,), in order, without the share of them that is oddest."""
+    return np.sort(passed[np.argsort(-odd, kind="stable")[int(PRUNED_AGAIN * len(passed)) :]])
 
 
 def inflation(rows: Rows, kept: np.ndarray, columns: Columns) -> np.ndarray:
     """Return (d,) by how much the rows that are not ``kept`` inflate the deviation of each number; 1 where it is none.
 
     Numbers come standardised by all rows: a few far values make all others of their column look alike, and an anomaly among
-    the training rows hides others that are as far. Differences times this count in units of the usual.
+    the training rows hides others that are as far. Times this, numbers and differences count in units of the usual.
     """
     everything, usual = _deviations(rows), _deviations(rows.subset(kept))
     least = np.maximum(usual, everything / MOST_INFLATED)

@@ -73,22 +73,38 @@ class Residuals:
     no member drowns the others.
     """
 
-    def __init__(self, members: Sequence[Autoencoder], columns: Columns, groups: Sequence[np.ndarray] = ()) -> None:
+    def __init__(
+        self,
+        members: Sequence[Autoencoder],
+        columns: Columns,
+        groups: Sequence[np.ndarray] = (),
+        weight: np.ndarray | None = None,
+    ) -> None:
         self.members, self.columns = list(members), columns
         self.groups = list(groups)
         """Of each member, which numbers of a sample it looks at; empty where all look at all."""
+        self.weight = weight
+        """(d,) what encoded numbers are multiplied by before a member sees them; None: by nothing."""
         self.scale = np.empty(0)
         """(members, columns)."""
 
     @classmethod
-    def learn(cls, X: Any, learned: Learned, bags: Sequence[np.ndarray], rng: np.random.Generator) -> Residuals:
-        """Fit one autoencoder on each bag of the rows of ``X``, which are encoded already."""
+    def learn(
+        cls,
+        X: Any,
+        learned: Learned,
+        bags: Sequence[np.ndarray],
+        rng: np.random.Generator,
+        weight: np.ndarray | None = None,
+    ) -> Residuals:
+        """Fit one autoencoder on each bag of the rows of ``X``, which are encoded already; ``weight`` multiplies them."""
         size, columns = learned.codec.layout.size, Columns.of(learned.codec.layout)
+        learned = learned._replace(rows=weighed(learned.rows, weight))
         seeds = rng.integers(2**31 - 1, size=len(bags)).tolist()
         if size > WIDEST and learned.codec.kind in ("table", "array"):
-            return cls._of_groups(learned.rows, columns, bags, in_groups(size, len(bags), rng), seeds)
+            return cls._of_groups(learned.rows, columns, bags, in_groups(size, len(bags), rng), seeds, weight)
         members = members_for(size, len(bags[0]), seeds)
-        return cls(fit_many(members, X, rows=bags, codec=learned), columns)
+        return cls(fit_many(members, X, rows=bags, codec=learned), columns, weight=weight)
 
     @classmethod
     def _of_groups(
@@ -98,14 +114,15 @@ class Residuals:
         bags: Sequence[np.ndarray],
         groups: Sequence[np.ndarray],
         seeds: Sequence[int],
+        weight: np.ndarray | None,
     ) -> Residuals:
-        """Fit each member on some of the encoded numbers, which are an array to it."""
+        """Fit each member on some of the encoded and weighed numbers, which are an array to it."""
         members = members_for(len(groups[-1]), len(bags[0]), seeds)
         for member, group, bag in zip(members, groups, bags, strict=True):
             x, observed = Features(rows, group).take(torch.from_numpy(bag))
             known = x if observed is None else x.masked_fill(~observed, torch.nan)
             member.set_params(scale="none").fit(known.numpy())
-        return cls(members, columns, groups)
+        return cls(members, columns, groups, weight)
 
     def settle(self, rows: Rows, kept: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
         """Learn the scales from what members say of the ``kept`` rows they have not ``seen``; return :meth:`of` all rows so."""
@@ -135,12 +152,40 @@ class Residuals:
         """Return (n, columns) what one member says of each; nothing of those it does not look at."""
         member = self.members[place]
         model, codec = member.model_, member.codec_
+        rows = weighed(rows, self.weight)
         if not self.groups:
             return self.columns.gather_blocks(map_rows(model.cells, rows, model, cells=cells_of(codec.layout.blocks)))
         group = self.groups[place]
         out = np.zeros((len(rows), len(self.columns.owner)), np.float32)
         out[:, group] = map_rows(model.cells, Features(rows, group), model)
         return self.columns.gather(out)
+
+
+def weighed(rows: Rows, weight: np.ndarray | None) -> Rows:
+    """Return the rows with their numbers times ``weight`` (d,); None is 1."""
+    return rows if weight is None or (weight == 1).all() else Weighed(rows, weight)
+
+
+class Weighed:
+    """Samples whose numbers are multiplied as they are taken."""
+
+    def __init__(self, rows: Rows, weight: np.ndarray) -> None:
+        self.rows, self.weight = rows, weight
+        self.factor = torch.from_numpy(weight.astype(np.float32)).reshape(rows.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows.shape
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, index: Index) -> Taken:
+        x, observed = self.rows.take(index)
+        return x * self.factor, observed
+
+    def subset(self, index: Index | np.ndarray) -> Rows:
+        return Weighed(self.rows.subset(index), self.weight)
 
 
 class Features:

@@ -109,7 +109,8 @@ def restore(detector: Any, saved: persistence.Saved) -> None:
 
 def _arrays(head: Any) -> dict[str, np.ndarray]:
     if isinstance(head, Residuals):
-        return {"scale": head.scale} | {f"group_{place}": group for place, group in enumerate(head.groups)}
+        found = {"scale": head.scale} | {f"group_{place}": group for place, group in enumerate(head.groups)}
+        return found | ({} if head.weight is None else {"weight": head.weight})
     if isinstance(head, (Frequencies, Stuck)):
         return head.arrays()
     if isinstance(head, Plausibility):
@@ -136,7 +137,7 @@ def _plausibility(codec: Any, state: dict[str, Any], arrays: dict[str, np.ndarra
 def _head(name: str, arrays: dict[str, np.ndarray], members: list[Autoencoder], columns: Columns) -> Head:
     if name == "residual":
         groups = [arrays[f"group_{place}"] for place in range(len(members)) if f"group_{place}" in arrays]
-        head = Residuals(members, columns, groups)
+        head = Residuals(members, columns, groups, arrays.get("weight"))
         head.scale = arrays["scale"]
         return head
     if name == "rarity":
