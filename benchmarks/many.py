@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/many.py [--members 8] [--epochs 10] [--repeats 5] [--shapes 6] [--jobs 2]
 
 Whole fits of ``fit_many`` and ``fit``, codec, judging and scoring included, on made-up data of 10 factors and noise; all
-measured in turn, medians over the repeats. The first table counts seconds of CPU in this process; the last column is what
-stacking is worth at that shape. ``--jobs`` adds the wall time of as many processes, whose start is not counted.
+measured in turn, medians over the repeats. The last row is a table of five numbers and five categories, coded in 25 numbers.
+The first table counts seconds of CPU in this process; the last column is what stacking is worth. ``--jobs`` adds the wall
+time of as many processes, whose start is not counted.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 import isthmus as ist
@@ -53,6 +57,13 @@ def members(count: int, hidden: tuple[int, ...], latent_dim: int, batch: int, ep
     ]
 
 
+def table(n: int) -> pd.DataFrame:
+    """Return n rows of five numbers and five categories of four kinds each, which quarter other sums of the factors."""
+    X = rows(n, 10)
+    kinds = {f"kind{j}": pd.qcut(X[:, 5 + j], 4, labels=list("abcd")).astype(str) for j in range(5)}
+    return pd.DataFrame({**{f"number{j}": X[:, j] for j in range(5)}, **kinds})
+
+
 def seconds(clock: Callable[[], float], work: Callable[[], object]) -> float:
     """Return how long some work takes by a clock."""
     started = clock()
@@ -60,21 +71,18 @@ def seconds(clock: Callable[[], float], work: Callable[[], object]) -> float:
     return clock() - started
 
 
-def compare(shape: tuple, count: int, epochs: int, repeats: int) -> str:
+def compare(label: str, X: Any, make: Callable[[int], list[ist.Autoencoder]], count: int, repeats: int) -> str:
     """Return a line of the table: one, all at once, one after the other."""
-    d, hidden, latent_dim, batch = shape
-    X = rows(10_000, d)
     spent: dict[str, list[float]] = {"one": [], "stacked": [], "in turn": []}
     for _ in range(repeats):
-        one, many, turn = (members(n, hidden, latent_dim, batch, epochs) for n in (1, count, count))
+        one, many, turn = (make(n) for n in (1, count, count))
         spent["one"].append(seconds(time.process_time, lambda one=one: one[0].fit(X)))
         spent["stacked"].append(seconds(time.process_time, lambda many=many: ist.fit_many(many, X)))
         spent["in turn"].append(seconds(time.process_time, lambda turn=turn: [ae.fit(X) for ae in turn]))
         engine = many[0].history_.engine
     one, stacked, turn = (median(values) for values in spent.values())
-    widths = "-".join(map(str, (d, *hidden, latent_dim, *reversed(hidden), d)))
     return (
-        f"| {widths} | {batch} | {engine} | {one:.2f} | {stacked:.2f} | {turn:.2f} | {stacked / one:.1f} | "
+        f"| {label} | {many[0].batch_size} | {engine} | {one:.2f} | {stacked:.2f} | {turn:.2f} | {stacked / one:.1f} | "
         f"{turn / one:.1f} | {turn / stacked:.2f} |"
     )
 
@@ -97,8 +105,12 @@ def main() -> None:
     ist.fit_many(members(2, (8,), 2, 64, 1), rows(500, 10))  # what a first fit imports is not counted
     print("| network | batch | by | one, CPU s | at once | in turn | at once / one | in turn / one | gain |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for shape in SHAPES[: options.shapes]:
-        print(compare(shape, options.members, options.epochs, options.repeats), flush=True)
+    for d, hidden, latent_dim, batch in SHAPES[: options.shapes]:
+        label = "-".join(map(str, (d, *hidden, latent_dim, *reversed(hidden), d)))
+        make = partial(members, hidden=hidden, latent_dim=latent_dim, batch=batch, epochs=options.epochs)
+        print(compare(label, rows(10_000, d), make, options.members, options.repeats), flush=True)
+    make = partial(members, hidden=(64,), latent_dim=8, batch=128, epochs=options.epochs)
+    print(compare("numbers and categories", table(10_000), make, options.members, options.repeats), flush=True)
     if options.jobs > 1:
         d, *shape = SHAPES[1]
         X, walls = rows(10_000, d), {1: [], options.jobs: []}
