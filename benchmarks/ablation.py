@@ -75,7 +75,9 @@ VARIANTS: dict[str, Callable[[int], ist.AnomalyDetector]] = {
         residuals, {"members_for": lambda *a: longer(*a, shortcut=True)}, random_state=seed
     ),
     "one scale for all columns' residuals": lambda seed: Changed(residuals, {"CHI_MEDIAN": 0.0}, random_state=seed),
-    "codes of half the size": lambda seed: Changed(residuals, {"LARGEST": 0.375}, random_state=seed),
+    "codes of half the size": lambda seed: Changed(
+        residuals, {"members_for": lambda *a: MEMBERS_FOR(*a, shares=(0.05, 0.375))}, random_state=seed
+    ),
 }
 
 
