@@ -33,6 +33,15 @@ def test_bits_say_how_many_of_them_are_in_use(digits: np.ndarray) -> None:
     assert ae.scores_["code"]["perplexity"] == pytest.approx(np.exp(entropy).mean(), rel=1e-4)
 
 
+def test_bits_of_a_map_are_counted_over_its_positions(digits: np.ndarray) -> None:
+    network = ist.Conv(channels=(8, 8), code="map")
+    ae = ist.binary(latent_dim=3, network=network, **QUICK).fit(digits.reshape(-1, 8, 8))
+    assert ae.codes_.dim() == 4
+    on = ae.codes_.numpy().mean((0, 2, 3))
+    entropy = -sum(p * np.log(p, where=p > 0, out=np.zeros_like(p)) for p in (on, 1 - on))
+    assert ae.scores_["code"]["perplexity"] == pytest.approx(np.exp(entropy).mean(), rel=1e-4)
+
+
 def test_the_report_speaks_of_the_codebook(digits: np.ndarray) -> None:
     ae = ist.vector_quantized(latent_dim=4, codes=8, **QUICK).fit(digits)
     findings = {finding["name"]: finding for finding in ist.report(ae, digits).to_dict()["health"]}

@@ -42,7 +42,7 @@ def codes_of(model: Model, rows: Rows, condition: Tensor | None) -> tuple[Tensor
     if isinstance(bottleneck, Discrete):
         # as whole numbers below 2^24, indices pass through float32 unharmed
         sizes = bottleneck.sizes(model.z_shape)
-        columns = beside.long().view(len(beside), len(sizes), -1).unbind(1)
+        columns = [column.flatten() for column in beside.long().view(len(beside), len(sizes), -1).unbind(1)]
         used = [float(perplexity(column, size)) for column, size in zip(columns, sizes, strict=True)]
         seen = sum(len(column.unique()) for column in columns)
         statistics |= {"perplexity": float(np.mean(used)), "unused": 1 - seen / sum(sizes)}
