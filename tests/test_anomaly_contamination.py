@@ -90,10 +90,8 @@ def test_weighed_rows_are_the_rows_times_their_weight_and_gaps_stay_gaps() -> No
 
 def test_members_that_are_given_a_weight_are_those_of_rows_in_that_unit() -> None:
     """Columns in other units and a weight that undoes it: what comes back, and how badly, is the same."""
-    x, weight = (
-        RNG.normal(size=(120, 4)) @ RNG.normal(size=(4, 6)),
-        np.array([1, 2, 4, 8, 2, 1.0]),
-    )  # powers of 2 are exact
+    x = RNG.normal(size=(120, 4)) @ RNG.normal(size=(4, 6))
+    weight = np.array([1, 2, 4, 8, 2, 1.0])  # powers of 2 are exact
     bags = [np.arange(0, 120, 2), np.arange(1, 120, 2)]
     found = []
     for rows, times in ((x / x.std(0), None), (x / x.std(0) / weight, weight)):
