@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import isthmus as ist
 from isthmus.apps.generation import measures
 from isthmus.apps.generation.measures import classifier, coverage, frechet, nearer_share
+from isthmus.apps.generation.quality import SampleQuality
 from isthmus.errors import DataError, SettingError
 from isthmus.parts.samplers import Aggregated
 
@@ -93,6 +94,24 @@ def test_the_gaps_sum_to_the_distance_and_real_rows_are_nearest(ae, digits: np.n
     assert abs(found.copied - 0.5) < 4 * found.copied_error
     assert "sampler adds" in found.sentences[0]
     assert found.section().facts["frechet"] == found.to_dict()["frechet"]
+
+
+@pytest.mark.parametrize(
+    ("distance", "real", "decoder_gap", "sampler", "said"),
+    [
+        (7.5, 8.5, 7.7, "Mixture", "nothing to mend."),
+        (9.0, 1.0, 8.0, "Mixture", "decoder's: train longer"),
+        (9.0, 1.0, 2.0, "Mixture", "try sampler='flow'."),
+        (9.0, 1.0, 2.0, "Prior", "try sampler='mixture' or 'flow'."),
+    ],
+)
+def test_what_is_to_be_mended_is_the_larger_part_and_never_the_sampler_in_use(
+    distance: float, real: float, decoder_gap: float, sampler: str, said: str
+) -> None:
+    gaps = {"frechet": distance, "real": real, "decoder_gap": decoder_gap, "prior_gap": distance - decoder_gap}
+    copies = {"coverage": 0.9, "real_coverage": 0.9, "copied": 0.5, "copied_error": 0.02, "n": 600}
+    found = SampleQuality(**gaps, **copies, features="encoder", space="data", sampler=sampler)
+    assert said in found.sentences[0]
 
 
 def test_a_sampler_that_hands_out_training_rows_is_found_out(digits: np.ndarray) -> None:

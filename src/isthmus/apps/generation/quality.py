@@ -69,15 +69,9 @@ class SampleQuality:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What the figures mean, and what to do about them."""
-        fault = "decoder" if self.decoder_gap - self.real >= self.prior_gap else "sampler"
-        mend = {
-            "decoder": "train longer, or give it a longer code or a larger network",
-            "sampler": "try sampler='mixture' or 'flow'",
-        }[fault]
         lines = [
             f"Samples are {self.frechet:.1f}% away from real rows (fresh real rows: {self.real:.1f}%); reconstructions alone "
-            f"are {self.decoder_gap:.1f}% away, the sampler adds {self.prior_gap:.1f}. The larger part is the {fault}'s: "
-            f"{mend}.",
+            f"are {self.decoder_gap:.1f}% away, the sampler adds {self.prior_gap:.1f}. {self._advice}",
             f"They cover {percent(self.coverage)} of the real rows; fresh real rows cover {percent(self.real_coverage)}.",
         ]
         excess = self.copied - 0.5
@@ -91,6 +85,15 @@ class SampleQuality:
                 f"nothing is copied."
             )
         return tuple(lines)
+
+    @property
+    def _advice(self) -> str:
+        if self.frechet <= self.real:
+            return "As near as fresh real rows: this measure sees nothing to mend."
+        if self.decoder_gap - self.real >= self.prior_gap:
+            return "The larger part is the decoder's: train longer, or give it a longer code or a larger network."
+        others = " or ".join(f"'{name}'" for name in ("mixture", "flow") if name != self.sampler.lower())
+        return f"The larger part is the sampler's: try sampler={others}."
 
     def section(self) -> Section:
         """Return the figures as a section of the report."""
