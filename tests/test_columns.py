@@ -11,7 +11,7 @@ from isthmus.apps.columns import Cells, Coding, Conditionals, Recipe, learn, sam
 from isthmus.apps.columns.coding import Number
 from isthmus.apps.columns.conditionals import cumulative, quantile
 from isthmus.apps.columns.factors import Factors, expect, fit_factors
-from isthmus.apps.columns.fitting import _gather, _Loss, _swapped, tensors
+from isthmus.apps.columns.fitting import _gather, _Hiding, _Loss, _swapped, tensors
 from isthmus.apps.columns.network import Inputs, Members
 
 
@@ -193,7 +193,7 @@ def test_the_loss_is_squared_error_and_cross_entropy_of_hidden_cells_alone(fitte
     rows = tensors(coding, cells, network)
     loss = _Loss(coding, rows)
     rng = torch.Generator().manual_seed(0)
-    taken = _gather(rows, torch.arange(50)[None].repeat(3, 1), (0.2, 0.5), rng)
+    taken = _gather(rows, torch.arange(50)[None].repeat(3, 1), _Hiding((0.2, 0.5)), rng)
     with torch.no_grad():
         answer = network(taken.inputs)
         got = loss(answer, taken.standard, taken.classes, taken.hidden)

@@ -188,7 +188,12 @@ def test_trees_kept_as_arrays_say_what_scikit_learns_say(classes):
     x = rng.normal(size=(300, 4))
     target = x[:, 0] * x[:, 1] if not classes else (np.abs(x[:, 0] + x[:, 1]) * 2).astype(int).clip(0, classes - 1)
     x[rng.random(x.shape) < 0.2] = np.nan
-    common = {"max_leaf_nodes": 15, "min_samples_leaf": 6, "l2_regularization": boosting.RIDGE, "random_state": 0}
+    common = {
+        "max_leaf_nodes": boosting.LEAVES,
+        "min_samples_leaf": 6,
+        "l2_regularization": boosting.RIDGE,
+        "random_state": 0,
+    }
     common["early_stopping"] = False
     if not classes:
         rounds, rate = boosting.ROUNDS_OF_NUMBERS, boosting.SHRINKAGE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isthmus.apps.columns.coding import Cells, Coding
 from isthmus.apps.columns.conditionals import Conditionals, Predicted, sample
+from isthmus.apps.columns.dependencies import Dependencies, Dependency
 from isthmus.apps.columns.fitting import Recipe, learn
 
-__all__ = ["Cells", "Coding", "Conditionals", "Predicted", "Recipe", "learn", "sample"]
+__all__ = ["Cells", "Coding", "Conditionals", "Dependencies", "Dependency", "Predicted", "Recipe", "learn", "sample"]

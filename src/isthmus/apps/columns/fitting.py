@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from isthmus.apps.columns.coding import Cells, Coding
+from isthmus.apps.columns.dependencies import Dependencies
 from isthmus.apps.columns.factors import Factors, fit_factors
 from isthmus.apps.columns.network import Answer, Inputs, Members
 from isthmus.apps.columns.stepping import Averages, batches, clip, one_cycle
@@ -100,15 +101,20 @@ def raw(coding: Coding, cells: Cells) -> Tensor:
     return torch.from_numpy(np.concatenate([coding.scores(cells.values), *hots], 1).astype(np.float32))
 
 
-def learn(coding: Coding, cells: Cells, recipe: Recipe, seed: int) -> Fitted:
-    """Fit the linear answer of every member, then train the networks on top of it."""
+def learn(coding: Coding, cells: Cells, recipe: Recipe, seed: int, dependencies: Dependencies | None = None) -> Fitted:
+    """Fit the linear answer of every member, then train the networks on top of it.
+
+    With ``dependencies`` a cell is hidden only where nothing it follows from is shown.
+    """
     rng = torch.Generator().manual_seed(seed)
     network = Members(coding, recipe.members, recipe.rank, recipe.width, recipe.blocks, rng)
     order = torch.randperm(len(cells.values), generator=rng)
     folds, others = folds_of(order, recipe.members)
     with threads_for(network, recipe.batch, 3):
         rows = _with_linear(network, coding, cells, others, recipe.rank, rng)
-        losses = _train(network, rows, _Loss(coding, rows), recipe, folds, others, rng)
+        losses = _train(
+            network, rows, _Loss(coding, rows), _Hiding(recipe.hide, dependencies), recipe, folds, others, rng
+        )
     judge = torch.full((len(order),), -1)
     judge[folds] = torch.arange(recipe.members)[:, None].expand_as(folds)
     return Fitted(network.eval(), judge.numpy(), losses)
@@ -175,6 +181,7 @@ def _train(
     network: Members,
     rows: Tensors,
     loss_of: _Loss,
+    hiding: _Hiding,
     recipe: Recipe,
     folds: Tensor,
     others: Tensor,
@@ -182,11 +189,11 @@ def _train(
 ) -> list[float]:
     """Take the steps of one cycle of the learning rate; keep the averaged weights that judged best, member by member."""
     adam = Adam(network.named_parameters(), recipe.decay, members=recipe.members)
-    judge = _gather(rows, folds[:, :JUDGES].repeat(1, max(1, JUDGES // folds.shape[1])), recipe.hide, rng)
+    judge = _gather(rows, folds[:, :JUDGES].repeat(1, max(1, JUDGES // folds.shape[1])), hiding, rng)
     averages = Averages(network, _judged(network, judge, loss_of))
     losses = [float(averages.lowest.mean())]
     for step, index in zip(range(recipe.steps), batches(others, recipe.batch, rng), strict=False):
-        taken = _gather(rows, index, recipe.hide, rng)
+        taken = _gather(rows, index, hiding, rng)
         shown = _swapped(taken.inputs, network.owners, recipe.swap, rng) if recipe.swap else taken.inputs
         answer = network(shown, 1 - recipe.dropout, rng)
         loss_of(answer, taken.standard, taken.classes, taken.hidden).sum().backward()
@@ -199,6 +206,35 @@ def _train(
     return losses
 
 
+class _Hiding:
+    """Which of the observed cells of a row the network does not see."""
+
+    def __init__(self, share: tuple[float, float], dependencies: Dependencies | None = None) -> None:
+        self.low, self.high = share
+        follows = None if dependencies is None or not dependencies.found else torch.from_numpy(dependencies.sources)
+        self.leaders, self.above = None, list[tuple[int, Tensor]]()
+        if follows is not None:
+            alike = follows & follows.T
+            self.leaders = alike.int().argmax(1)  # the first of those that follow from each other
+            alone = follows & ~alike
+            self.above = [(place, alone[place].nonzero()[:, 0]) for place in alone.any(1).nonzero()[:, 0].tolist()]
+
+    def choose(self, seen: Tensor, rng: torch.Generator) -> Tensor:
+        """Return which cells (K, B, k) to hide: those whose number is below the share of their row.
+
+        Columns that follow from each other have one number; one that follows from others has at least those of them that are
+        seen, so that it is not hidden where they are shown.
+        """
+        share = torch.rand(*seen.shape[:-1], 1, generator=rng) * (self.high - self.low) + self.low
+        number = torch.rand(seen.shape, generator=rng)
+        if self.leaders is not None:
+            number = number[..., self.leaders]
+        for place, sources in self.above:
+            highest = (number[..., sources] * seen[..., sources]).amax(-1)
+            number[..., place] = torch.maximum(number[..., place], highest)
+        return (number < share) & seen
+
+
 class _Taken(NamedTuple):
     inputs: Inputs
     standard: Tensor
@@ -206,12 +242,11 @@ class _Taken(NamedTuple):
     hidden: Tensor
 
 
-def _gather(rows: Tensors, index: Tensor, hide: tuple[float, float], rng: torch.Generator) -> _Taken:
+def _gather(rows: Tensors, index: Tensor, hiding: _Hiding, rng: torch.Generator) -> _Taken:
     """Take rows (K, B) and hide some of their observed cells."""
     shape = index.shape
     y, seen, standard, classes = (values.index_select(0, index.flatten()).view(*shape, -1) for values in rows)
-    share = torch.rand(*shape, 1, generator=rng) * (hide[1] - hide[0]) + hide[0]
-    hidden = (torch.rand(seen.shape, generator=rng) < share) & seen
+    hidden = hiding.choose(seen, rng)
     return _Taken(Inputs(y, (seen & ~hidden).float()), standard, classes, hidden.float())
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 SHRINKAGE = 0.1
+LEAVES = 8
 ROUNDS_OF_NUMBERS, ROUNDS_OF_CLASSES = 70, 35
 MOST_TREES = 120
 """Of one column; one of many categories, which needs a tree for each in every round, gets fewer rounds that count more."""
@@ -68,7 +69,7 @@ def grow(x: np.ndarray, target: np.ndarray, is_number: bool, seed: int) -> Boost
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     common: dict[str, Any] = {
-        "max_leaf_nodes": 15,
+        "max_leaf_nodes": LEAVES,
         "min_samples_leaf": int(np.clip(len(x) // 50, 5, 20)),
         "l2_regularization": RIDGE,
         "early_stopping": False,

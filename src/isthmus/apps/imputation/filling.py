@@ -1,28 +1,45 @@
-"""How gaps are filled: every column by a mix of the linear answer, the network and, where they are worth it, groups and trees.
+"""How gaps are filled: what follows from another column first, and every other cell by a mix of several answers.
 
-observed cells -> Conditionals -> linear, network --\\
-              \\-> groups of rows, if rows are few ----\\
-               \\-> the other columns, filled -> trees ---> weights of the column -> expected value, or most probable category
+observed cells -> Dependencies -> Conditionals -> linear, network --\\
+                             \\                 \\-> kernel, trees ------> weights of the column -> expected value, or most probable
+                              \\-> groups of rows, if rows are few --/                             category
 """
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
 
-from isthmus.apps.columns import Cells, Coding, Conditionals, Predicted, Recipe, learn
+from isthmus.apps.columns import Cells, Coding, Conditionals, Dependencies, Predicted, Recipe, learn
 from isthmus.apps.columns.coding import Choice, Number
 from isthmus.apps.columns.conditionals import cumulative, quantile
 from isthmus.apps.columns.fitting import FEW
-from isthmus.apps.imputation.blend import weigh
+from isthmus.apps.imputation.blend import PRIOR, weigh
 from isthmus.apps.imputation.boosting import Boosted, grow
+from isthmus.apps.imputation.kernel import Kernel, fit_kernel
 from isthmus.apps.imputation.location import Location, fit_location
 
 FEWEST = 30
 """Observed cells below which a column gets no trees, and rows below which there is no training."""
+
+NETWORK = 1
+"""Where its answer stands among all."""
+
+DECAY = 1.0
+"""Of the weights of networks that kernels and trees correct; these need no residual block either."""
+
+NUMBER, CATEGORY, OWN = 0.7, 0.85, 2.0
+"""Units of the kernel: of a normal score, of the probability of a category, and of those the network gives the column itself."""
+
+LEAST_SPREAD = 0.02
+"""Added to the deviation of what networks say of a number, in its standard deviations."""
+
+TRUSTED = 1000
+"""Judged cells that equal weights of network, kernel and trees count as: the three are about as good, and differ."""
 
 LARGE = 1000
 """Observed cells from which on the trees of a column are judged on one fold."""
@@ -33,7 +50,7 @@ class Column:
     """What was found out about one column on cells that were hidden from the members that judged them."""
 
     weights: np.ndarray
-    """Of the linear answer, the network and, if there are any, groups and trees: (2,), (3,) or (4,)."""
+    """Of the linear answer, the network and, if there are any, groups, kernel and trees: (a,)."""
     error: float
     """Root mean squared error (standardised) of a number, share of wrong answers of a category."""
     plain: float
@@ -42,6 +59,7 @@ class Column:
     """On how many cells."""
     misses: np.ndarray
     """(m,), sorted: how far from the median, in probability, an interval must reach to cover each cell; numbers only."""
+    kernel: Kernel | None = None
     trees: Boosted | None = None
 
 
@@ -51,11 +69,16 @@ class Filling:
 
     model: Conditionals
     columns: tuple[Column, ...]
+    dependencies: Dependencies
     location: Location | None = None
 
     @property
     def coding(self) -> Coding:
         return self.model.coding
+
+    def encode(self, X: Any) -> Cells:
+        """Return the cells of a table; a gap that follows from another column is none."""
+        return self.dependencies.fill(self.coding.encode(X))
 
     def fill(self, cells: Cells) -> np.ndarray:
         """Return the cells (n, k), gaps filled by what is expected."""
@@ -69,10 +92,13 @@ class Filling:
                 continue
             there = _of(predicted, gaps)
             answers = _answers(self.model, there, place, None if grouped is None else grouped[gaps])
+            shown = Cells(cells.values[gaps], cells.observed[gaps])
+            if column.kernel is not None:
+                more = column.kernel.predict(features(self.model, shown, there, place))
+                answers = _beside(answers, answers[:, :, NETWORK] + more)
             if column.trees is not None:
-                beside = surroundings(self.model, Cells(cells.values[gaps], cells.observed[gaps]), there, place)
-                trees = column.trees.predict(beside, self.coding.columns[place].width)
-                answers = np.concatenate([answers, trees[:, :, None]], 2)
+                beside = surroundings(self.model, shown, there, place, self.dependencies.sources[place])
+                answers = _beside(answers, column.trees.predict(beside, self.coding.columns[place].width))
             filled[gaps, place] = _decided(self.coding, place, answers @ column.weights)
         return filled
 
@@ -104,49 +130,80 @@ class Filling:
 
 def fit_filling(coding: Coding, cells: Cells, polish: bool, seed: int) -> tuple[Filling, list[float]]:
     """Train the members, then weigh the answers on what each member held out."""
+    dependencies = Dependencies.of(cells)
+    cells = dependencies.fill(cells)
     rows = len(cells.values)
     recipe = Recipe.of(coding, rows)
-    fitted = learn(coding, cells, recipe if rows >= FEWEST else recipe._replace(steps=0), seed)
+    if rows >= FEW:
+        recipe = recipe._replace(blocks=0, decay=DECAY)
+    fitted = learn(coding, cells, recipe if rows >= FEWEST else recipe._replace(steps=0), seed, dependencies)
     model = Conditionals(coding, fitted.network)
     location = fit_location(coding, cells, fitted.judge, seed) if FEWEST <= rows < FEW else None
-    columns = tuple(
-        _judge(model, location, cells, place, fitted.judge, polish, seed) for place in range(len(coding.columns))
-    )
-    return Filling(model, columns, location), fitted.losses
+    judge = _Judge(model, cells, fitted.judge, dependencies.sources, location, polish, seed)
+    columns = tuple(judge.weigh(place) for place in range(len(coding.columns)))
+    return Filling(model, columns, dependencies, location), fitted.losses
 
 
-def _judge(
-    model: Conditionals, location: Location | None, cells: Cells, place: int, judge: np.ndarray, polish: bool, seed: int
-) -> Column:
-    """Hide one column, let it be predicted by members that have not seen the row, and weigh the answers."""
-    seen = np.flatnonzero(cells.observed[:, place])
-    has_trees = polish and FEWEST <= len(seen) < len(cells.observed)
-    if not has_trees:
-        seen = seen[judge[seen] >= 0]
-    observed = cells.observed[seen].copy()
-    observed[:, place] = False
-    hidden = Cells(cells.values[seen], observed)
-    predicted = model.predict(model.rows(hidden), observed, judge[seen])
-    truth, number = cells.values[seen, place], model.coding.columns[place]
-    grouped = None if location is None else location.predict(model.coding, hidden, judge[seen])
-    answers, trees = _answers(model, predicted, place, grouped), None
-    if has_trees:
-        goal = (truth - number.mean) / number.deviation if isinstance(number, Number) else truth
-        trees, said = _cross_grown(surroundings(model, hidden, predicted, place), goal, number, judge[seen], seed)
-        answers = np.concatenate([answers, said[:, :, None]], 2)
-    honest = (judge[seen] >= 0) & np.isfinite(answers).all((1, 2))
-    goal = _goal(model.coding, place, truth)
-    others = answers.shape[2] - 1
-    before = np.array([0.0, *[1 / others] * others])  # the linear answer is in the network
-    weights = weigh((answers - goal[:, :, None])[honest], before)
-    decided = _decided(model.coding, place, answers[honest] @ weights)
-    misses = np.zeros(0)
-    if isinstance(number, Number):
-        judged = judge[seen] >= 0  # by a network; trees may have judged fewer
-        low, high = cumulative(number, predicted.chances[judged][:, model.columns(place)], truth[judged])
-        misses = np.sort(np.maximum(0, np.maximum(0.5 - high, low - 0.5)))
-    error, plain = _errors(model.coding, place, decided, truth[honest])
-    return Column(weights, error, plain, int(honest.sum()), misses, trees)
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """Hides columns, one at a time, and weighs what is said of them by those that have not seen the row."""
+
+    model: Conditionals
+    cells: Cells
+    by: np.ndarray
+    """(n,) the member that has not seen the row, -1 where all have."""
+    sources: np.ndarray
+    """(k, k) bool: the columns, by line, that are hidden with each, because it follows from them."""
+    location: Location | None
+    polish: bool
+    seed: int
+
+    def weigh(self, place: int) -> Column:
+        """Return what a column is filled by."""
+        coding, cells = self.model.coding, self.cells
+        seen = np.flatnonzero(cells.observed[:, place])
+        corrected = FEWEST <= len(seen) < len(cells.observed)  # a column without gaps is left to the networks
+        has_trees = self.polish and corrected
+        if not has_trees:
+            seen = seen[self.by[seen] >= 0]
+        observed = cells.observed[seen] & ~self.sources[place]
+        hidden, by = Cells(cells.values[seen], observed), self.by[seen]
+        predicted = self.model.predict(self.model.rows(hidden), observed, by)
+        truth, column = cells.values[seen, place], coding.columns[place]
+        grouped = None if self.location is None else self.location.predict(coding, hidden, by)
+        goal, answers, kernel, trees = (
+            _goal(coding, place, truth),
+            _answers(self.model, predicted, place, grouped),
+            None,
+            None,
+        )
+        if corrected and len(cells.values) >= FEW:
+            network = answers[:, :, NETWORK]
+            x = features(self.model, hidden, predicted, place)
+            kernel, said = fit_kernel(x, goal - network, _unit(x, column), self.seed)
+            answers = _beside(answers, network + said)
+        if has_trees:
+            beside = surroundings(self.model, hidden, predicted, place, self.sources[place])
+            told = goal[:, 0] if isinstance(column, Number) else truth
+            trees, said = _cross_grown(beside, told, column, by, self.seed)
+            answers = _beside(answers, said)
+        honest = (by >= 0) & np.isfinite(answers).all((1, 2))
+        others = answers.shape[2] - 1
+        before = np.array([0.0, *[1 / others] * others])  # the linear answer is in the network
+        prior = PRIOR if kernel is None else TRUSTED
+        weights = weigh((answers - goal[:, :, None])[honest], before, prior)
+        error, plain = _errors(coding, place, _decided(coding, place, answers[honest] @ weights), truth[honest])
+        misses = self._misses(column, predicted.chances[:, self.model.columns(place)], truth, by >= 0)
+        return Column(weights, error, plain, int(honest.sum()), misses, kernel, trees)
+
+    def _misses(
+        self, column: Number | Choice, chances: np.ndarray, truth: np.ndarray, judged: np.ndarray
+    ) -> np.ndarray:
+        """Return how far from the median an interval of a number must reach; trees may have judged fewer rows than networks."""
+        if not isinstance(column, Number):
+            return np.zeros(0)
+        low, high = cumulative(column, chances[judged], truth[judged])
+        return np.sort(np.maximum(0, np.maximum(0.5 - high, low - 0.5)))
 
 
 def _cross_grown(
@@ -163,10 +220,42 @@ def _cross_grown(
     return grow(x, goal, isinstance(column, Number), seed), said
 
 
-def surroundings(model: Conditionals, cells: Cells, predicted: Predicted, place: int) -> np.ndarray:
+def features(model: Conditionals, cells: Cells, predicted: Predicted, place: int) -> np.ndarray:
+    """Return what the kernel of one column compares rows by, (n, d) float32.
+
+    The other columns, a gap as what the network makes of it, and the network's answer. Two rows with different categories are
+    about as far apart in that column as two with random numbers are in another.
+    """
+    coding, n = model.coding, len(model.coding.numbers)
+    numbers = coding.scores(np.where(cells.observed, cells.values, guesses(model, predicted)))
+    beside = [NUMBER * numbers[:, np.arange(n) != place]]
+    for other in range(n, len(coding.columns)):
+        if other != place:
+            hot = cells.values[:, other, None] == np.arange(coding.columns[other].width)
+            chances = predicted.chances[:, model.columns(other)]
+            beside.append(CATEGORY * np.where(cells.observed[:, other, None], hot, chances))
+    if place < n:
+        own = predicted.means[:, place : place + 1]
+    else:
+        own = OWN * predicted.chances[:, model.columns(place)]
+    return np.concatenate([*beside, own], 1).astype(np.float32)
+
+
+def _unit(x: np.ndarray, column: Number | Choice) -> np.ndarray:
+    """Return what features are multiplied by, (d,): the network's answer for a number spreads as far as other numbers do."""
+    unit = np.ones(x.shape[1], np.float32)
+    if isinstance(column, Number):
+        unit[-1] = 1 / (x[:, -1].std() + LEAST_SPREAD)
+    return unit
+
+
+def surroundings(
+    model: Conditionals, cells: Cells, predicted: Predicted, place: int, sources: np.ndarray
+) -> np.ndarray:
     """Return what the trees for one column see: the others as observed (NaN at gaps), filled, and the network's answer.
 
-    The gaps of the others are filled without the column, so that nothing of the truth leaks.
+    The gaps of the others are filled without the column, so that nothing of the truth leaks; ``sources`` (k,), from which it
+    follows, are gaps throughout.
     """
     coding, n = model.coding, len(model.coding.numbers)
     filled = np.where(cells.observed, cells.values, guesses(model, predicted))
@@ -177,7 +266,7 @@ def surroundings(model: Conditionals, cells: Cells, predicted: Predicted, place:
         own = predicted.means[:, place : place + 1]
     else:
         own = np.log(predicted.chances[:, model.columns(place)] + 1e-4)
-    return np.concatenate([gaps[:, others], spread[:, others], own], 1).astype(np.float64)
+    return np.concatenate([gaps[:, ~sources], spread[:, others], own], 1).astype(np.float64)
 
 
 def guesses(model: Conditionals, predicted: Predicted) -> np.ndarray:
@@ -204,6 +293,11 @@ def _answers(model: Conditionals, predicted: Predicted, place: int, grouped: np.
         linear = np.clip(linear, 1e-3, None)
         linear, network = linear / linear.sum(1, keepdims=True), predicted.chances[:, model.columns(place)]
     return np.stack([linear, network, *([] if grouped is None else [grouped[:, own]])], 2)
+
+
+def _beside(answers: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Return answers (n, c, a) and one more (n, c)."""
+    return np.concatenate([answers, more[:, :, None]], 2)
 
 
 def _decided(coding: Coding, place: int, mixed: np.ndarray) -> np.ndarray:

@@ -160,7 +160,7 @@ class Imputer(TransformerMixin, BaseEstimator):
 
     def _cells(self, X: Any) -> Cells:
         assert isinstance(self.filling_, Filling)
-        cells = self.filling_.coding.encode(X)
+        cells = self.filling_.encode(X)
         empty = np.flatnonzero(~cells.observed.any(1))
         if len(empty):
             warnings.warn(
@@ -191,6 +191,7 @@ class Imputer(TransformerMixin, BaseEstimator):
     def _described(self, gaps: dict[str, int]) -> list[ColumnResult]:
         if isinstance(self.filling_, Reconstructing):
             return [ColumnResult(name, "column", count, None, None, 0) for name, count in gaps.items()]
+        follows = self.filling_.dependencies.sources
         known = {column.name: place for place, column in enumerate(self.filling_.coding.columns)}
         described = []
         for name, count in gaps.items():
@@ -199,7 +200,12 @@ class Imputer(TransformerMixin, BaseEstimator):
             found = self.filling_.columns[known[name]]
             kind = "number" if known[name] < len(self.filling_.coding.numbers) else "category"
             errors = (found.error, found.plain) if found.judged else (None, None)
-            described.append(ColumnResult(name, kind, count, *errors, found.judged))
+            sources = [
+                s.name
+                for s, own in zip(self.filling_.coding.columns, follows[known[name]], strict=True)
+                if own and s.name != name
+            ]
+            described.append(ColumnResult(name, kind, count, *errors, found.judged, sources))
         return described
 
     def _checked(self, X: Any, reset: bool) -> Any:

@@ -24,7 +24,9 @@ class ColumnResult:
     plain_error: float | None
     """The same for the mean, or the most frequent category."""
     judged: int
-    """On how many hidden cells."""
+    """On how many hidden cells; of a column that follows from others, where those are missing as well."""
+    follows: Sequence[str] = ()
+    """The columns from which this one follows: each of their values goes with one of its own."""
 
     @property
     def gain(self) -> float | None:
@@ -33,6 +35,12 @@ class ColumnResult:
 
     def sentence(self) -> str:
         """Say what filling this column is worth."""
+        if not self.follows:
+            return self._sentence()
+        given = " or ".join(map(repr, self.follows))
+        return f"{self.name!r} follows from {given}; where that is missing, too: {self._sentence()}"
+
+    def _sentence(self) -> str:
         typical = "mean" if self.kind == "number" else "most frequent value"
         if self.gain is None:
             return f"{self.name!r}: too few cells to say how well it can be filled."

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from isthmus import data
-from isthmus.apps.columns import Conditionals
+from isthmus.apps.columns import Conditionals, Dependencies, Dependency
 from isthmus.apps.columns.saving import coding_from, coding_state, network_from, network_state
 from isthmus.apps.imputation.boosting import Boosted
 from isthmus.apps.imputation.filling import Column, Filling
+from isthmus.apps.imputation.kernel import Kernel
 from isthmus.apps.imputation.location import Groups, Location
 from isthmus.apps.imputation.reconstructing import Reconstructing
 from isthmus.apps.imputation.results import ColumnResult
@@ -45,10 +46,13 @@ def to_saved(imputer: Any) -> Saved:
     preprocess = {"codec": coding.codec.to_json(), "judged": []} | state
     for place, column in enumerate(filling.columns):
         errors = [column.error, column.plain] if column.judged else [None, None]
-        preprocess["judged"].append([*errors, column.judged, column.trees is not None])
+        preprocess["judged"].append([*errors, column.judged])
         arrays |= {f"{place}.weights": column.weights, f"{place}.misses": column.misses}
-        if column.trees is not None:
-            arrays |= {f"{place}.trees.{name}": value for name, value in vars(column.trees).items()}
+        for name, part in (("kernel", column.kernel), ("trees", column.trees)):
+            if part is not None:
+                arrays |= {f"{place}.{name}.{key}": np.asarray(value) for key, value in vars(part).items()}
+    for each in filling.dependencies.found:
+        arrays |= {f"follows.{each.target}.{each.source}.{name}": getattr(each, name) for name in ("keys", "values")}
     if filling.location is not None:
         arrays |= {f"groups.{name}": value for name, value in filling.location.groups._asdict().items()}
     return Saved("imputer", config, dict(network.state_dict()), preprocess, arrays, metrics, card=_card(imputer))
@@ -72,8 +76,21 @@ def restore(imputer: Any, saved: Saved) -> None:
     imputer.filling_ = Filling(
         Conditionals(coding, network_from(coding, config["network"], saved.weights)),
         tuple(_column(saved.arrays, place, state) for place, state in enumerate(saved.preprocess["judged"])),
+        _dependencies(saved.arrays, len(coding.columns)),
         _location(saved.arrays),
     )
+
+
+def _dependencies(arrays: dict[str, np.ndarray], count: int) -> Dependencies:
+    """Return what follows from what; imputers saved before that was asked know of nothing."""
+    pairs = [name.split(".")[1:3] for name in arrays if name.startswith("follows.") and name.endswith(".keys")]
+    found = [
+        Dependency(
+            int(source), int(target), *(arrays[f"follows.{target}.{source}.{name}"] for name in ("keys", "values"))
+        )
+        for target, source in sorted(pairs, key=lambda pair: (int(pair[1]), int(pair[0])))
+    ]
+    return Dependencies(tuple(found), count)
 
 
 def _location(arrays: dict[str, np.ndarray]) -> Location | None:
@@ -83,17 +100,23 @@ def _location(arrays: dict[str, np.ndarray]) -> Location | None:
 
 
 def _column(arrays: dict[str, np.ndarray], place: int, state: list[Any]) -> Column:
-    error, plain, judged, has_trees = state
-    start = f"{place}.trees."
-    trees = {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
+    error, plain, judged = state[:3]
+    kernel, trees = _part(arrays, f"{place}.kernel."), _part(arrays, f"{place}.trees.")
+    if kernel:
+        kernel["spread"] = float(kernel["spread"])
     return Column(
         arrays[f"{place}.weights"],
         np.nan if error is None else error,
         np.nan if plain is None else plain,
         judged,
         arrays[f"{place}.misses"],
-        Boosted(**trees) if has_trees else None,
+        Kernel(**kernel) if kernel else None,
+        Boosted(**trees) if trees else None,
     )
+
+
+def _part(arrays: dict[str, np.ndarray], start: str) -> dict[str, Any]:
+    return {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
 
 
 def _card(imputer: Any) -> str:

@@ -1,0 +1,114 @@
+"""Columns that follow from one other column: a code and its name, a postcode and its town.
+
+a -> b, a functional dependency (Codd 1970), holds where rows that agree on a agree on b. A gap in b whose row shows a is no
+question of probability, and whoever learns p(b | others) must not be shown a: of a row that has it nobody will ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus.apps.columns.coding import Cells
+
+CONTRADICTED = 0.01
+"""Of the rows that contradict the most frequent value of b, the share that may contradict a -> b: slips of the pen."""
+EVIDENCE = 20
+"""As many contradictions there have to be, were b independent of a."""
+GLANCE = 2000
+"""Rows on which most pairs of columns are ruled out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dependency:
+    """Column ``target`` follows from column ``source``."""
+
+    source: int
+    target: int
+    keys: np.ndarray
+    """(v,) the values of the source, sorted."""
+    values: np.ndarray
+    """(v,) the value of the target that goes with each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dependencies:
+    """All that were found among k columns."""
+
+    found: tuple[Dependency, ...]
+    count: int
+    """k."""
+
+    @classmethod
+    def of(cls, cells: Cells) -> Dependencies:
+        """Look at every pair of columns in the rows that show both."""
+        codes = [_codes(values, seen) for values, seen in zip(cells.values.T, cells.observed.T, strict=True)]
+        glance = slice(None, None, max(1, len(cells.values) // GLANCE))
+        found = []
+        for source, target in _pairs(len(codes)):
+            (keys, a), (values, b) = codes[source], codes[target]
+            if len(keys) < len(values) or len(values) < 2 or not _maybe(a[glance], b[glance]):
+                continue
+            contradictions, expected, usual = _agreement(a, b)
+            if expected >= EVIDENCE and contradictions <= CONTRADICTED * expected:
+                known = np.flatnonzero(usual >= 0)
+                found.append(Dependency(source, target, keys[known], values[usual[known]]))
+        return cls(tuple(found), len(codes))
+
+    def fill(self, cells: Cells) -> Cells:
+        """Return the cells with every gap filled that follows from a column its row shows."""
+        values, observed = cells.values.copy(), cells.observed.copy()
+        for each in self.found:
+            rows = np.flatnonzero(~observed[:, each.target] & cells.observed[:, each.source])
+            asked = cells.values[rows, each.source]
+            place = np.searchsorted(each.keys, asked).clip(max=len(each.keys) - 1)
+            known = each.keys[place] == asked
+            values[rows[known], each.target] = each.values[place[known]]
+            observed[rows[known], each.target] = True
+        return Cells(values, observed)
+
+    @property
+    def sources(self) -> np.ndarray:
+        """(k, k) bool: whether the column of the line follows from that of the row; each from itself."""
+        follows = np.eye(self.count, dtype=bool)
+        for each in self.found:
+            follows[each.target, each.source] = True
+        return follows
+
+
+def _pairs(count: int) -> Iterator[tuple[int, int]]:
+    return ((source, target) for source in range(count) for target in range(count) if source != target)
+
+
+def _codes(values: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct values of a column, and which of them each row holds, -1 at gaps."""
+    distinct, inverse = np.unique(values[seen], return_inverse=True)
+    codes = np.full(len(values), -1)
+    codes[seen] = inverse
+    return distinct, codes
+
+
+def _agreement(a: np.ndarray, b: np.ndarray) -> tuple[int, float, np.ndarray]:
+    """Return how many rows contradict a -> b, how many would if b were independent of a, and the usual b of each a.
+
+    A row that is the first with its value of a cannot contradict anything; the usual b is -1 for an a never seen with one.
+    """
+    both = (a >= 0) & (b >= 0)
+    if not both.any():
+        return 0, 0.0, np.full(a.max(initial=-1) + 1, -1)
+    wide = int(b.max()) + 1
+    pair, count = np.unique(a[both] * wide + b[both], return_counts=True)
+    order = np.argsort(count, kind="stable")  # the most frequent b of an a is written last
+    usual, most = np.full(int(a.max()) + 1, -1), np.zeros(int(a.max()) + 1, np.int64)
+    usual[pair[order] // wide], most[pair[order] // wide] = pair[order] % wide, count[order]
+    total = int(both.sum())
+    independent = 1 - np.bincount(b[both]).max() / total
+    return total - int(most.sum()), (total - int((most > 0).sum())) * independent, usual
+
+
+def _maybe(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether some rows leave it open that a -> b."""
+    contradictions, expected, _ = _agreement(a, b)
+    return contradictions <= 2 + 2 * CONTRADICTED * expected
