@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from isthmus.apps.columns import Cells, Coding, Conditionals, Recipe, learn, sample
+from isthmus.apps.columns import Cells, Coding, Conditionals, Dependencies, Recipe, learn, sample
 from isthmus.apps.columns.coding import Number
 from isthmus.apps.columns.conditionals import cumulative, quantile
 from isthmus.apps.columns.factors import Factors, expect, fit_factors
@@ -255,3 +255,79 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_global_generators_alone():
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert torch.equal(before[0], torch.get_rng_state())
     np.testing.assert_array_equal(before[1], np.random.get_state()[1])
+
+
+# -- columns that follow from others ----------------------------------------------------------------------------------
+
+
+def towns(rows: int = 600, seed: int = 0) -> np.ndarray:
+    """Return street -> town <-> code, and a number that follows from nothing, (rows, 4)."""
+    rng = np.random.default_rng(seed)
+    street = rng.integers(0, 40, rows)
+    town = street % 7
+    return np.stack([street, town, 100 - 3 * town, rng.integers(0, 7, rows)], 1).astype(np.float32)
+
+
+def gappy(values: np.ndarray, share: float = 0.2, seed: int = 1) -> Cells:
+    observed = np.random.default_rng(seed).random(values.shape) >= share
+    return Cells(np.where(observed, values, 0), observed)
+
+
+def test_what_follows_from_what_is_found_and_nothing_else():
+    found = Dependencies.of(gappy(towns()))
+    assert {(each.source, each.target) for each in found.found} == {(0, 1), (0, 2), (1, 2), (2, 1)}
+
+
+def test_gaps_are_filled_where_a_source_is_shown_and_nowhere_else():
+    values, cells = towns(), gappy(towns())
+    filled = Dependencies.of(cells).fill(cells)
+    shown = cells.observed[:, [0, 1, 2]].any(1), cells.observed[:, [1, 2]].any(1)
+    np.testing.assert_array_equal(filled.observed[:, 1], shown[0])
+    np.testing.assert_array_equal(filled.observed[:, 2], shown[0])
+    np.testing.assert_array_equal(filled.observed[:, [0, 3]], cells.observed[:, [0, 3]])
+    np.testing.assert_array_equal(filled.values[filled.observed], values[filled.observed])
+
+
+def test_a_value_never_seen_with_the_target_fills_nothing():
+    cells = gappy(towns(), share=0.0)
+    found = Dependencies.of(cells)
+    new = Cells(np.array([[77, 0, 0, 0]], np.float32), np.array([[True, False, False, True]]))
+    np.testing.assert_array_equal(found.fill(new).observed, new.observed)
+
+
+@pytest.mark.parametrize(("slips", "follows"), [(2, True), (60, False)])
+def test_a_few_slips_are_forgiven_and_many_are_not(slips, follows):
+    values = towns()[:, [0, 1]]
+    values[:slips, 1] = (values[:slips, 1] + 1) % 7
+    found = Dependencies.of(Cells(values, np.ones(values.shape, bool))).found
+    assert ((0, 1) in {(each.source, each.target) for each in found}) == follows
+    for each in found if follows else ():
+        np.testing.assert_array_equal(each.values, each.keys % 7)
+
+
+def test_identifiers_and_lone_values_prove_nothing():
+    rng = np.random.default_rng(0)
+    values = np.stack([np.arange(3000), rng.integers(0, 5, 3000), (np.arange(3000) == 7)], 1).astype(np.float32)
+    assert not Dependencies.of(Cells(values, np.ones(values.shape, bool))).found
+
+
+def test_no_cell_is_hidden_where_one_it_follows_from_is_shown():
+    cells = gappy(towns(2000))
+    found = Dependencies.of(cells)
+    seen = torch.from_numpy(found.fill(cells).observed)[None]
+    hidden = _Hiding((0.05, 0.6), found).choose(seen, torch.Generator().manual_seed(0))
+    shown = seen & ~hidden
+    street, town, code = (shown[0, :, place] for place in range(3))
+    assert not (hidden[0, :, 1] & (street | code)).any()
+    assert not (hidden[0, :, 2] & (street | town)).any()
+    assert (hidden[0, :, 0] & town & code).any()  # a street does not follow from its town
+    assert (hidden[0, :, 1] & hidden[0, :, 2]).any()
+
+
+def test_columns_that_follow_from_each_other_are_hidden_as_often_as_others():
+    values = towns(4000)[:, 1:]
+    found = Dependencies.of(Cells(values, np.ones(values.shape, bool)))
+    seen = torch.ones(1, 4000, 3, dtype=torch.bool)
+    hidden = _Hiding((0.3, 0.3), found).choose(seen, torch.Generator().manual_seed(0))[0].double()
+    torch.testing.assert_close(hidden[:, 0], hidden[:, 1])
+    assert ((hidden.mean(0) - 0.3).abs() < 4 * np.sqrt(0.3 * 0.7 / 4000)).all()

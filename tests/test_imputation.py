@@ -15,10 +15,11 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import isthmus as ist
-from isthmus.apps.imputation import boosting
+from isthmus.apps.imputation import boosting, kernel
 from isthmus.apps.imputation.blend import PRIOR, weigh
 from isthmus.apps.imputation.boosting import grow
 from isthmus.apps.imputation.reconstructing import Reconstructing
@@ -210,6 +211,90 @@ def test_trees_kept_as_arrays_say_what_scikit_learns_say(classes):
 def test_trees_for_one_category_are_sure_of_it():
     trees = grow(np.zeros((10, 2)), np.full(10, 2), is_number=False, seed=0)
     np.testing.assert_array_equal(trees.predict(np.zeros((3, 2)), 4), np.eye(4)[[2, 2, 2]])
+
+
+def test_a_kernel_on_all_rows_is_scikit_learns_kernel_ridge_regression():
+    rng = np.random.default_rng(0)
+    x, new = rng.normal(size=(200, 3)).astype(np.float32), rng.normal(size=(50, 3)).astype(np.float32)
+    y = np.stack([np.sin(x[:, 0] * x[:, 1]), x[:, 2] > 0], 1)
+    fitted, _ = kernel.fit_kernel(x, y, np.ones(3, np.float32), 0)
+    apart = ((x[:, None] - x) ** 2).sum(2)
+    spread = np.median(apart[~np.eye(200, dtype=bool)])
+    oracle = KernelRidge(alpha=kernel.RIDGE, kernel="rbf", gamma=0.5 / spread).fit(x, y)
+    np.testing.assert_allclose(fitted.predict(new), oracle.predict(new), atol=1e-3)
+
+
+@pytest.mark.parametrize("most", [20_000, 150])
+def test_what_a_kernel_says_of_a_row_is_what_it_says_when_fitted_without_it(monkeypatch, most):
+    monkeypatch.setattr(kernel, "LANDMARKS", 40)
+    monkeypatch.setattr(kernel, "MOST", most)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(300, 2)).astype(np.float32)
+    y = np.sin(2 * x[:, :1]) + 0.1 * rng.normal(size=(300, 1))
+    fitted, alone = kernel.fit_kernel(x, y, np.ones(2, np.float32), 0)
+    taught = np.random.default_rng(0).permutation(300)[:most]
+    near = kernel.gaussian(x, fitted.landmarks, fitted.spread).astype(np.float64)
+    penalty = kernel.RIDGE * (
+        kernel.gaussian(fitted.landmarks, fitted.landmarks, fitted.spread).astype(np.float64)
+        + kernel.JITTER * np.eye(40)
+    )
+    for row in (int(taught[0]), int(taught[77]), 5, 123):
+        others = taught[taught != row]
+        weights = np.linalg.solve(near[others].T @ near[others] + penalty, near[others].T @ y[others])
+        np.testing.assert_allclose(alone[row], near[row] @ weights, atol=1e-3)
+
+
+def test_a_kernel_of_rows_that_are_all_alike_says_their_mean_nearly():
+    fitted, alone = kernel.fit_kernel(np.zeros((100, 2), np.float32), np.ones((100, 1)), np.ones(2, np.float32), 0)
+    np.testing.assert_allclose(fitted.predict(np.zeros((1, 2), np.float32)), 100 / 101, atol=1e-3)
+    assert np.isfinite(alone).all()
+
+
+def products(rows: int, seed: int = 0) -> pd.DataFrame:
+    """A table in which a code and a name go together, and a price depends on both."""
+    rng = np.random.default_rng(seed)
+    which = rng.integers(0, 12, rows)
+    return pd.DataFrame(
+        {
+            "code": 100.0 + 7 * which,
+            "name": np.array([f"thing {i}" for i in range(12)])[which],
+            "price": which**1.5 + 0.1 * rng.normal(size=rows),
+            "colour": rng.choice(["red", "blue"], rows),
+        }
+    )
+
+
+@pytest.mark.parametrize("rows", [500, 2500])
+@pytest.mark.filterwarnings("ignore:.*no observed cell")
+def test_what_follows_from_another_column_is_filled_exactly_and_without_doubt(rows):
+    truth = products(rows)
+    gaps = np.random.default_rng(1).random(truth.shape) < 0.3
+    table = truth.mask(gaps)
+    fitted = ist.Imputer(random_state=0).fit(table)
+    found = fitted.impute(table, draws=2)
+    sure = gaps[:, 1] & ~gaps[:, 0]
+    assert sure.any()
+    for filled in (found.table, *found.draws):
+        assert (filled["name"][sure] == truth["name"][sure]).all()
+    sure = gaps[:, 0] & ~gaps[:, 1]
+    for filled in (found.table, found.low, found.high, *found.draws):
+        np.testing.assert_array_equal(filled["code"][sure], truth["code"][sure])
+    both = gaps[:, 0] & gaps[:, 1] & ~gaps[:, 2]
+    assert (found.table["name"][both] == truth["name"][both]).mean() > 0.8  # the price tells
+    said = {column.name: column for column in found.columns}
+    assert said["code"].sentence().startswith("'code' follows from 'name'; where that is missing, too: 'code' can be")
+    assert tuple(said["price"].follows) == ()
+
+
+@pytest.mark.filterwarnings("ignore:.*no observed cell")
+def test_kernel_and_dependencies_are_saved_with_the_imputer(tmp_path):
+    table = products(2200).mask(np.random.default_rng(1).random((2200, 4)) < 0.2)
+    imputer = ist.Imputer(random_state=0, polish=False).fit(table)
+    assert all(column.kernel is not None for column in imputer.filling_.columns)
+    imputer.save(str(tmp_path / "model"))
+    loaded = ist.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(imputer.transform(table), loaded.transform(table), check_exact=True)
+    assert [each.sentence() for each in imputer.columns_] == [each.sentence() for each in loaded.columns_]
 
 
 def test_polish_finds_a_product_that_the_networks_alone_miss():

@@ -1,8 +1,8 @@
 """How gaps are filled: what follows from another column first, and every other cell by a mix of several answers.
 
 observed cells -> Dependencies -> Conditionals -> linear, network --\\
-                             \\                 \\-> kernel, trees ------> weights of the column -> expected value, or most probable
-                              \\-> groups of rows, if rows are few --/                             category
+                             \\                 \\-> kernel, trees ------> weights of the column -> expected value, or
+                              \\-> groups of rows, if rows are few --/                             likeliest category
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DECAY = 1.0
 """Of the weights of networks that kernels and trees correct; these need no residual block either."""
 
 NUMBER, CATEGORY, OWN = 0.7, 0.85, 2.0
-"""Units of the kernel: of a normal score, of the probability of a category, and of those the network gives the column itself."""
+"""Units of the kernel: of a normal score, of a category's probability, and of those the network gives the column itself."""
 
 LEAST_SPREAD = 0.02
 """Added to the deviation of what networks say of a number, in its standard deviations."""

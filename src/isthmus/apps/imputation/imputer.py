@@ -200,11 +200,7 @@ class Imputer(TransformerMixin, BaseEstimator):
             found = self.filling_.columns[known[name]]
             kind = "number" if known[name] < len(self.filling_.coding.numbers) else "category"
             errors = (found.error, found.plain) if found.judged else (None, None)
-            sources = [
-                s.name
-                for s, own in zip(self.filling_.coding.columns, follows[known[name]], strict=True)
-                if own and s.name != name
-            ]
+            sources = [s for s, place in known.items() if follows[known[name], place] and s != name]
             described.append(ColumnResult(name, kind, count, *errors, found.judged, sources))
         return described
 

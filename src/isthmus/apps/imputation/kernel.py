@@ -1,9 +1,9 @@
 """What is left of a column when the network has spoken, by kernel ridge regression (Saunders 1998) on landmarks.
 
-f(x) = sum over landmarks z of w(z) k(x, z),  k(x, z) = exp(-|x - z|^2 / (2 s^2)),  s^2 the median squared distance of landmarks
+f(x) = sum over landmarks z of w(z) k(x, z)    k(x, z) = exp(-|x - z|^2 / (2 s^2))
 
-The landmarks are rows (Nystroem's method; Williams & Seeger 2001), so that cost grows with rows and not with their cube, and what f
-says of a row without that row follows from the one fit.
+s^2 is the median squared distance of landmarks, which are rows (Nystroem's method; Williams & Seeger 2001): the cost grows with
+rows and not with their cube, and what f says of a row without that row follows from the one fit.
 """
 
 from __future__ import annotations

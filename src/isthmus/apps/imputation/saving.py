@@ -103,7 +103,7 @@ def _column(arrays: dict[str, np.ndarray], place: int, state: list[Any]) -> Colu
     error, plain, judged = state[:3]
     kernel, trees = _part(arrays, f"{place}.kernel."), _part(arrays, f"{place}.trees.")
     if kernel:
-        kernel["spread"] = float(kernel["spread"])
+        kernel["spread"] = kernel["spread"].item()
     return Column(
         arrays[f"{place}.weights"],
         np.nan if error is None else error,
