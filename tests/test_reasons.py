@@ -69,11 +69,36 @@ def test_what_is_expected_is_what_the_other_columns_say(detector: ist.AnomalyDet
     assert [blame.observed for blame, _ in blamed] == [X[i, guilty[i]] for _, i in blamed]
 
 
-def test_two_culprits_are_the_first_two(detector: ist.AnomalyDetector) -> None:
-    X = correlated(5, 2)
-    X[:, 1], X[:, 4] = 60, -70
-    for reason in detector.explain(X):
+@pytest.fixture(scope="module", params=range(6))
+def seeded_detector(request: pytest.FixtureRequest) -> ist.AnomalyDetector:
+    return ist.AnomalyDetector(random_state=request.param).fit(correlated())
+
+
+@pytest.mark.parametrize("far", [(60, -70), (20, -23), (60, 70)])
+def test_two_culprits_are_the_first_two(seeded_detector: ist.AnomalyDetector, far: tuple[int, int]) -> None:
+    X = correlated(20, 2)
+    X[:, [1, 4]] = far
+    for reason in seeded_detector.explain(X):
         assert {blame.name for blame in reason.columns[:2]} == {"column 1", "column 4"}
+
+
+def test_three_culprits_are_the_first_three(seeded_detector: ist.AnomalyDetector) -> None:
+    X = correlated(20, 2)
+    X[:, [0, 2, 5]] = 60, -20, 30
+    for reason in seeded_detector.explain(X):
+        assert {blame.name for blame in reason.columns[:3]} == {"column 0", "column 2", "column 5"}
+
+
+def test_a_far_cell_alone_is_the_first_and_relief_what_the_score_loses(
+    seeded_detector: ist.AnomalyDetector,
+) -> None:
+    X = correlated(20, 2)
+    X[:, 3] = 60
+    reasons, mended = seeded_detector.explain(X, top=1), X.copy()
+    mended[:, 3] = [reason.columns[0].expected for reason in reasons]
+    lost = seeded_detector.anomaly_score(X) - seeded_detector.anomaly_score(mended)
+    assert {reason.columns[0].name for reason in reasons} == {"column 3"}
+    np.testing.assert_allclose([reason.columns[0].relief for reason in reasons], lost, rtol=0.2)
 
 
 def test_shares_of_all_columns_sum_to_one(detector: ist.AnomalyDetector) -> None:

@@ -1,4 +1,8 @@
-"""Why a row is odd: by how much its score falls when one cell is replaced by what rows like it have there."""
+"""Why a row is odd: by how much its score falls when one cell is replaced by what rows like it have there.
+
+row as it is --without each cell--> one of them mends it: relief = score(row) - score(row without the cell)
+                                --> none does: relief = score(similar row with the cell) - score(similar row)
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ ROUNDS = 3
 """How often a hidden cell is filled by what an autoencoder makes of the row."""
 NUMBERS_AT_ONCE = 2**22
 ODD = 0.05
-"""Rows with p-values below it are odd enough to ask for a reason even if no cell is suspect."""
+"""Rows with p-values below it are odd: enough to ask for a reason even if no cell is suspect, and too much to be mended."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class Blame:
     share: float
     """``relief`` as a share of the sum over all columns that relieve the row at all; 0 where none does."""
     relief: float
-    """By how much the score falls with what is expected in place; in tables with categories the log odds that the cell is
-    wrong (:mod:`isthmus.apps.anomaly.culprits`)."""
+    """By how much the score falls with what is expected in place, or that of similar rows rises with the cell in place; in
+    tables with categories the log odds that the cell is wrong (:mod:`isthmus.apps.anomaly.culprits`)."""
 
     def __str__(self) -> str:
         return f"{self.name} is {_said(self.observed)}, expected {_said(self.expected)} ({percent(self.share)})"
@@ -129,6 +133,11 @@ def find_reasons(detector: Any, X: Any, rows: Rows, top: int) -> Reasons:
     in every row relieves none: what replaces it is as noisy. Replacement by values that the other columns make likely is
     Robnik-Sikonja's (2008) prediction difference. Cells that explain each other relieve each other, and share the blame.
 
+    Several wrong cells hide each other: without any one of them the row is as odd, or odder where one had offset another.
+    Of rows that no single cell mends (p stays below .05), relief is the other end of Shapley's (1953) value: no longer what
+    the last cell takes out, but what the first one brings in, the median rise of the score of the ten training rows nearest
+    by all columns, whole and so free of the other wrong cells, with the cell in its place.
+
     Tables with categories have heads that know p(column | all others), and Bayes' rule then says which cell is wrong if one
     is (:mod:`isthmus.apps.anomaly.culprits`); odd rows without a suspect are blamed by relief.
     """
@@ -188,26 +197,17 @@ def _examine(judge: Judge, rows: Rows, tried: int, p_values: Callable[[np.ndarra
         # an odd row without a suspect is odd by its cells together, or by gaps, of which less is known
         whole = np.flatnonzero((trial.relief.max(1) <= 0) & (p_values(trial.scores) < ODD))
         if len(whole):
-            for known, found in zip(trial, _try(judge, rows.subset(whole), tried), strict=True):
+            for known, found in zip(trial, _try(judge, rows.subset(whole), tried, p_values), strict=True):
                 known[whole] = found
         return trial
-    return _try(judge, rows, tried)
+    return _try(judge, rows, tried, p_values)
 
 
-def _try(judge: Judge, rows: Rows, tried: int) -> Trial:
-    """Replace the cells of each row, one at a time, in the ``tried`` columns that are most beyond what they usually add."""
+def _try(judge: Judge, rows: Rows, tried: int, p_values: Callable[[np.ndarray], np.ndarray]) -> Trial:
+    """Replace the cells of each row, one at a time; where none mends it, put each into similar rows instead."""
     x, observed = _numbers(rows)
     cells, columns = judge.cells(rows), judge.columns
-    scores = judge.combine(cells)
-    excess = sum(
-        judge.tails[name](found.sum(1))[:, None]
-        * np.maximum(found - judge.typical[name], 0)
-        / (found.sum(1)[:, None] + 1e-9)
-        for name, found in cells.items()
-        if found.shape[1] == columns.number
-    )
-    chosen = np.zeros((len(x), columns.number), bool)
-    np.put_along_axis(chosen, np.argsort(-np.asarray(excess), axis=1, kind="stable")[:, :tried], True, 1)
+    scores, chosen = judge.combine(cells), _chosen(judge, cells, tried)
     relief, is_gap = np.full(chosen.shape, -np.inf), np.zeros(chosen.shape, bool)
     expected = x.copy()
     sources, numeric = _sources(judge, x, observed), columns.is_numeric
@@ -219,7 +219,42 @@ def _try(judge: Judge, rows: Rows, tried: int) -> Trial:
         fallen = scores[who] - judge.score(DenseRows(*map(_flat, (changed, known)))).reshape(len(draws.x), -1)
         relief[who, column] = np.median(fallen, 0)
         expected[np.ix_(who, own)], is_gap[who, column] = _likeliest(draws, columns, own, bool(numeric[column]))
+    near = judge.heads.get("distance")
+    several = np.flatnonzero(p_values(scores - relief.max(1)) < ODD)
+    if len(several) and isinstance(near, Neighbours):
+        relief[several] = _put_in(judge, near, x[several], observed[several], chosen[several])
     return Trial(scores, relief, expected, is_gap)
+
+
+def _chosen(judge: Judge, cells: dict[str, np.ndarray], tried: int) -> np.ndarray:
+    """Return (n, columns) which are to be tried: the ``tried`` of each row that are most beyond what they usually add."""
+    number = judge.columns.number
+    excess = sum(
+        judge.tails[name](found.sum(1))[:, None]
+        * np.maximum(found - judge.typical[name], 0)
+        / (found.sum(1)[:, None] + 1e-9)
+        for name, found in cells.items()
+        if found.shape[1] == number
+    )
+    chosen = np.zeros(np.shape(excess), bool)
+    np.put_along_axis(chosen, np.argsort(-np.asarray(excess), axis=1, kind="stable")[:, :tried], True, 1)
+    return chosen
+
+
+def _put_in(judge: Judge, near: Neighbours, x: np.ndarray, observed: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return (n, columns) by how much each ``chosen`` cell makes similar training rows odder; -infinity for the others."""
+    kept, seen, _, distance = _apart(near, judge.columns, x)
+    nearest = _nearest(distance)
+    usual, known = kept[nearest], seen[nearest]  # (draws, n, d)
+    before = judge.score(DenseRows(_flat(usual), _flat(known))).reshape(len(nearest), -1)
+    relief = np.full(chosen.shape, -np.inf)
+    for column in np.flatnonzero(chosen.any(0)).tolist():
+        who, own = np.flatnonzero(chosen[:, column]), np.flatnonzero(judge.columns.owner == column)
+        changed, there = usual[:, who], known[:, who]
+        changed[:, :, own], there[:, :, own] = x[who][:, own], observed[who][:, own]
+        after = judge.score(DenseRows(_flat(changed), _flat(there))).reshape(len(nearest), -1)
+        relief[who, column] = np.median(after - before[:, who], 0)
+    return relief
 
 
 def _sources(judge: Judge, x: np.ndarray, observed: np.ndarray) -> Callable[[np.ndarray, np.ndarray], Draws]:
@@ -251,10 +286,14 @@ def _from_column(x: np.ndarray, kept: np.ndarray, own: np.ndarray | slice) -> np
 def _from_neighbours(
     kept: np.ndarray, seen: np.ndarray, x: np.ndarray, apart: np.ndarray, own: np.ndarray, who: np.ndarray
 ) -> Draws:
-    by_others = apart[who] - _from_column(x[who], kept, own)
-    # in whole millionths: what rounding leaves of equal distances must not choose among rows
-    nearest = np.argsort(np.rint(by_others * 1e6), axis=1, kind="stable")[:, :DRAWS].T
+    nearest = _nearest(apart[who] - _from_column(x[who], kept, own))
     return Draws(kept[nearest][:, :, own], seen[nearest][:, :, own])
+
+
+def _nearest(distance: np.ndarray) -> np.ndarray:
+    """Return (draws, n) the places of the smallest of (n, kept) distances."""
+    # in whole millionths: what rounding leaves of equal distances must not choose among rows
+    return np.argsort(np.rint(distance * 1e6), axis=1, kind="stable")[:, :DRAWS].T
 
 
 def _from_autoencoder(

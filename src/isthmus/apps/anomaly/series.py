@@ -58,8 +58,8 @@ def learn_series(X: Any, learned: Learned, prunes: bool, rng: np.random.Generato
     if size > 1:
         chosen, known = bags(MEMBERS, STEPS * BATCH // 2)
         seeds = rng.integers(2**31 - 1, size=MEMBERS).tolist()
-        # principal components first, and a short while of what a network adds
-        members = members_for(layout.size, len(chosen[0]), seeds, CODES, MOST_CODES, shortcut="auto")
+        # little more than principal components: a short while of what a network adds
+        members = members_for(layout.size, len(chosen[0]), seeds, CODES, MOST_CODES)
         fitted = fit_many(members, X, rows=[pool[bag] for bag in chosen], codec=learned)
         head = heads["residual"] = Residuals(fitted, columns)
         found["residual"] = head.settle(rows, kept, known)
