@@ -19,7 +19,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import isthmus as ist
-from isthmus.apps.imputation import boosting, kernel
+from isthmus.apps.imputation import boosting, filling, kernel
 from isthmus.apps.imputation.blend import PRIOR, weigh
 from isthmus.apps.imputation.boosting import grow
 from isthmus.apps.imputation.reconstructing import Reconstructing
@@ -226,12 +226,11 @@ def test_a_kernel_on_all_rows_is_scikit_learns_kernel_ridge_regression():
 
 @pytest.mark.parametrize("most", [20_000, 150])
 def test_what_a_kernel_says_of_a_row_is_what_it_says_when_fitted_without_it(monkeypatch, most):
-    monkeypatch.setattr(kernel, "LANDMARKS", 40)
     monkeypatch.setattr(kernel, "MOST", most)
     rng = np.random.default_rng(1)
     x = rng.normal(size=(300, 2)).astype(np.float32)
     y = np.sin(2 * x[:, :1]) + 0.1 * rng.normal(size=(300, 1))
-    fitted, alone = kernel.fit_kernel(x, y, np.ones(2, np.float32), 0)
+    fitted, alone = kernel.fit_kernel(x, y, np.ones(2, np.float32), 0, landmarks=40)
     taught = np.random.default_rng(0).permutation(300)[:most]
     near = kernel.gaussian(x, fitted.landmarks, fitted.spread).astype(np.float64)
     penalty = kernel.RIDGE * (
@@ -248,6 +247,17 @@ def test_a_kernel_of_rows_that_are_all_alike_says_their_mean_nearly():
     fitted, alone = kernel.fit_kernel(np.zeros((100, 2), np.float32), np.ones((100, 1)), np.ones(2, np.float32), 0)
     np.testing.assert_allclose(fitted.predict(np.zeros((1, 2), np.float32)), 100 / 101, atol=1e-3)
     assert np.isfinite(alone).all()
+
+
+def test_a_table_of_very_many_columns_keeps_no_more_than_it_may(monkeypatch):
+    monkeypatch.setattr(filling, "KEPT", 12_000)
+    table = products(2200).mask(np.random.default_rng(1).random((2200, 4)) < 0.2)
+    fitted = ist.Imputer(random_state=0, polish=False).fit(table).filling_.columns
+    sizes = [column.kernel.landmarks.size for column in fitted if column.kernel is not None]
+    assert 0 < sum(sizes) <= 12_000
+    monkeypatch.setattr(filling, "KEPT", 100)
+    fitted = ist.Imputer(random_state=0, polish=False).fit(table).filling_.columns
+    assert all(column.kernel is None for column in fitted)
 
 
 def products(rows: int, seed: int = 0) -> pd.DataFrame:

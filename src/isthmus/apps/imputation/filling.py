@@ -20,7 +20,7 @@ from isthmus.apps.columns.conditionals import cumulative, quantile
 from isthmus.apps.columns.fitting import FEW
 from isthmus.apps.imputation.blend import PRIOR, weigh
 from isthmus.apps.imputation.boosting import Boosted, grow
-from isthmus.apps.imputation.kernel import Kernel, fit_kernel
+from isthmus.apps.imputation.kernel import LANDMARKS, Kernel, fit_kernel
 from isthmus.apps.imputation.location import Location, fit_location
 
 FEWEST = 30
@@ -31,6 +31,9 @@ NETWORK = 1
 
 DECAY = 1.0
 """Of the weights of networks that kernels and trees correct; these need no residual block either."""
+
+KEPT = 2**24
+"""The most numbers of landmarks that are kept, of all columns together (64 MiB); very many columns get no kernels."""
 
 NUMBER, CATEGORY, OWN = 0.7, 0.85, 2.0
 """Units of the kernel: of a normal score, of a category's probability, and of those the network gives the column itself."""
@@ -171,17 +174,14 @@ class _Judge:
         predicted = self.model.predict(self.model.rows(hidden), observed, by)
         truth, column = cells.values[seen, place], coding.columns[place]
         grouped = None if self.location is None else self.location.predict(coding, hidden, by)
-        goal, answers, kernel, trees = (
-            _goal(coding, place, truth),
-            _answers(self.model, predicted, place, grouped),
-            None,
-            None,
-        )
+        goal, kernel, trees = _goal(coding, place, truth), None, None
+        answers = _answers(self.model, predicted, place, grouped)
         if corrected and len(cells.values) >= FEW:
-            network = answers[:, :, NETWORK]
-            x = features(self.model, hidden, predicted, place)
-            kernel, said = fit_kernel(x, goal - network, _unit(x, column), self.seed)
-            answers = _beside(answers, network + said)
+            network, x = answers[:, :, NETWORK], features(self.model, hidden, predicted, place)
+            landmarks = min(LANDMARKS, KEPT // (len(coding.columns) * x.shape[1]))
+            if landmarks >= FEWEST:
+                kernel, said = fit_kernel(x, goal - network, _unit(x, column), self.seed, landmarks)
+                answers = _beside(answers, network + said)
         if has_trees:
             beside = surroundings(self.model, hidden, predicted, place, self.sources[place])
             told = goal[:, 0] if isinstance(column, Number) else truth

@@ -28,16 +28,18 @@ from isthmus.inputs import check_input
 class Imputer(TransformerMixin, BaseEstimator):
     """Fill the gaps of a table: every missing cell from the observed cells of its row.
 
-    Small networks learn to say what was in cells that were hidden at random, starting from the linear answer (factor
-    analysis with gaps, by EM); each holds out some rows, on which linear answer, network, groups of rows (below 2,000 rows)
-    and, where polished, boosted trees are weighed column by column. Takes tables (pandas, polars, Arrow; numbers, categories,
-    booleans, dates) and arrays with NaN; gives back what came in, with the gaps filled and every observed cell as it was.
+    What follows from another column (a name from a code) takes the value that goes with it. For all else small networks
+    learn to say what was in cells that were hidden at random, starting from the linear answer (factor analysis with gaps, by
+    EM); each holds out some rows, on which linear answer, network, groups of rows (below 2,000 rows), kernel ridge regression
+    (from there on) and, where polished, boosted trees are weighed column by column. Takes tables (pandas, polars, Arrow;
+    numbers, categories, booleans, dates) and arrays with NaN; gives back what came in, with the gaps filled and every observed
+    cell as it was.
 
     Parameters
     ----------
     autoencoder : a fitted ``Autoencoder`` of such tables, to fill gaps by its reconstruction, repeated until nothing moves;
         None trains networks for this very task, which is nearly always better, and the only one with draws and intervals.
-    polish : let boosted trees of scikit-learn correct the networks: True, False, or "auto", for 2,000 rows and more.
+    polish : let boosted trees of scikit-learn correct the networks, too: True, False, or "auto", for 2,000 rows and more.
     draws : how many tables ``impute`` draws unless it is told.
     coverage : how probable it should be that an interval holds the missing number.
     random_state : the seed; numpy's and torch's own generators are never touched.

@@ -47,23 +47,25 @@ class Kernel:
         return np.concatenate(blocks)
 
 
-def fit_kernel(x: np.ndarray, y: np.ndarray, unit: np.ndarray, seed: int) -> tuple[Kernel, np.ndarray]:
+def fit_kernel(
+    x: np.ndarray, y: np.ndarray, unit: np.ndarray, seed: int, landmarks: int = LANDMARKS
+) -> tuple[Kernel, np.ndarray]:
     """Fit f to rows (n, d) and what to say of them (n, c); return it, and what it says of each row without that row, (n, c)."""
     x, given = x * unit, x
     order = np.random.default_rng(seed).permutation(len(x))
-    taught, landmarks = order[:MOST], x[order[:LANDMARKS]]
-    distances = squared_distances(landmarks, landmarks)
-    apart = distances[~np.eye(len(landmarks), dtype=bool)]
+    taught, near = order[:MOST], x[order[:landmarks]]
+    distances = squared_distances(near, near)
+    apart = distances[~np.eye(len(near), dtype=bool)]
     spread = float(np.median(apart)) if len(apart) else 1.0
     spread = spread or float(apart.mean()) or 1.0  # most rows are alike, or all are
-    kernel = gaussian(landmarks, landmarks, spread).astype(np.float64)
+    kernel = gaussian(near, near, spread).astype(np.float64)
     root = np.linalg.cholesky(kernel + JITTER * np.eye(len(kernel)))
     # in the basis in which the kernel of the landmarks is the identity, this is ridge regression
-    basis = _solve(root, gaussian(landmarks, x[taught], spread)).T.astype(np.float32)
+    basis = _solve(root, gaussian(near, x[taught], spread)).T.astype(np.float32)
     gram = np.linalg.cholesky((basis.T @ basis).astype(np.float64) + RIDGE * np.eye(len(kernel)))
     coefficients = cho_solve((gram, True), basis.T @ y[taught])
     leverage = np.square(_solve(gram.astype(np.float32), basis.T)).sum(0)[:, None]
-    fitted = Kernel(landmarks, solve_triangular(root, coefficients, lower=True, trans=1), unit, spread)
+    fitted = Kernel(near, solve_triangular(root, coefficients, lower=True, trans=1), unit, spread)
     alone = fitted.predict(given) if len(taught) < len(x) else np.zeros(y.shape)
     alone[taught] = y[taught] - (y[taught] - basis @ coefficients) / (1 - leverage)
     return fitted, alone
