@@ -4,7 +4,7 @@
     python benchmarks/false_alarms.py --part rates|bags [--scorers mahalanobis,knn,iforest] [--seeds 20] [--members 8]
 
 Half of the normal rows of a set (of Gaussians, of the 15 sets of ADBench, of adult and diamonds) is for training, the other
-half is fresh: the share of it with p <= .01 is the rate of false alarms. Batches of up to 950 fresh rows and 5 % anomalies,
+half is fresh: the share of it with p <= .01 is the rate of false alarms. Batches of up to 950 fresh rows and 5 % (--share) odd ones,
 twenty a fit, go through Benjamini-Hochberg at .1: the mean share of false ones (FDR), and the recall, summed over batches,
 over that of the best cut in hindsight (of those whose share of false ones is at most .1). `smoothed`: the same by smoothed
 p-values. `fixed` is threshold="fdr" at .1: the cut that a first such batch tells, judged on a second one: how often the
@@ -195,12 +195,14 @@ def rates(names: list[str], chosen: str, seeds: int, members: int) -> None:
                     for label in names:
                         known, of = calibrated(scorer(label), dirty, members, rng)
                         again = np.random.default_rng(seed)
-                        totals[label, f"{dirt:.0%}", kind].append(judged(Calibration(known), of(fresh), of(odd), again))
+                        totals[label, f"{dirt:.0%}", kind].append(
+                            judged(Calibration(known), of(fresh), of(odd), SHARE, again)
+                        )
         print(f"({name}: {len(normal)} normal rows)", flush=True)
     show(totals)
 
 
-def detector(chosen: str, seeds: int) -> None:
+def detector(chosen: str, seeds: int, share: float) -> None:
     """Print one row for each way to fit and calibrate the detector and kind of anomaly."""
     totals: dict[Any, list[np.ndarray]] = defaultdict(list)
     started = time.process_time()
@@ -225,13 +227,13 @@ def detector(chosen: str, seeds: int) -> None:
                     if label == "5 % dirt" and kind != "five":
                         continue
                     of_odd = made.anomaly_score(which)
-                    found = judged(made.calibration_, of_fresh, of_odd, np.random.default_rng(seed))
+                    found = judged(made.calibration_, of_fresh, of_odd, share, np.random.default_rng(seed))
                     totals[label, "", kind].append(found)
                     totals[label, "many" if len(made.calibration_.scores) >= MANY else "few", kind].append(found)
                     totals[label, "each", f"{kind} {name}"].append(found)
                     if label == "5 % dirt":
                         again = Calibration(of_fresh[:clean])
-                        found = judged(again, of_fresh[clean:], of_odd, np.random.default_rng(seed))
+                        found = judged(again, of_fresh[clean:], of_odd, share, np.random.default_rng(seed))
                         totals[label, "recalibrated", kind].append(found)
         print(f"({name}: {len(normal)} normal rows, {time.process_time() - started:.0f} s of CPU so far)", flush=True)
     show(totals)
@@ -298,19 +300,21 @@ def calibrated(
     return made.score(train[:third]), made.score
 
 
-def judged(made: Calibration, fresh: np.ndarray, odd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def judged(made: Calibration, fresh: np.ndarray, odd: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Return what the columns of :func:`show` are made of, from the scores of fresh rows and of anomalies."""
     false, at = (made.p_values(fresh) <= ALPHA).sum(), (made.p_values(odd) <= ALPHA).mean()
     best_at = (odd > np.sort(fresh)[::-1][int(ALPHA * len(fresh))]).mean()
-    batches = np.mean([of_batch(made, fresh, odd, rng) for _ in range(BATCHES)], 0)
+    batches = np.mean([of_batch(made, fresh, odd, share, rng) for _ in range(BATCHES)], 0)
     return np.array([len(made.scores), false, len(fresh), at, best_at, *batches])
 
 
-def of_batch(made: Calibration, fresh: np.ndarray, odd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def of_batch(
+    made: Calibration, fresh: np.ndarray, odd: np.ndarray, share: float, rng: np.random.Generator
+) -> np.ndarray:
     """Return FDP and recall of a random batch, the same smoothed, the best recall, and what the cut of a first batch does."""
     batches = []
     for rows, few in zip(halves(fresh, rng), halves(odd, rng), strict=True):
-        rows, few = rows[:950], few[: max(round(SHARE / (1 - SHARE) * min(len(rows), 950)), 1)]
+        rows, few = rows[:950], few[: max(round(share / (1 - share) * min(len(rows), 950)), 1)]
         batches.append((np.concatenate([rows, few]), np.arange(len(rows) + len(few)) >= len(rows)))
     (first, _), (batch, truth) = batches
     best = best_recall(batch, truth)
@@ -384,11 +388,12 @@ def main() -> None:
     parser.add_argument("--part", choices=("detector", "rates", "bags"), default="detector")
     parser.add_argument("--members", type=int, default=0, help="calibrate out of bag, with so many members")
     parser.add_argument("--sets", default="all", help="all, or some names")
+    parser.add_argument("--share", type=float, default=SHARE, help="of anomalies in a batch of the detector's part")
     options = parser.parse_args()
     warnings.simplefilter("ignore", DataWarning)  # small sets cannot show .01; that is part of what is measured
     names = options.scorers.split(",")
     if options.part == "detector":
-        detector(options.sets, options.seeds)
+        detector(options.sets, options.seeds, options.share)
     elif options.part == "rates":
         rates(names, options.sets, options.seeds, options.members)
     else:
