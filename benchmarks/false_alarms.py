@@ -4,7 +4,7 @@
     python benchmarks/false_alarms.py --part rates|bags [--scorers mahalanobis,knn,iforest] [--seeds 20] [--members 8]
 
 Half of the normal rows of a set (of Gaussians, of the 15 sets of ADBench, of adult and diamonds) is for training, the other
-half is fresh: the share of it with p <= .01 is the rate of false alarms. Batches of up to 950 fresh rows and 5 % (--share) odd ones,
+half is fresh: its share with p <= .01 is the rate of false alarms. Batches of up to 950 fresh rows and 5 % odd ones (--share),
 twenty a fit, go through Benjamini-Hochberg at .1: the mean share of false ones (FDR), and the recall, summed over batches,
 over that of the best cut in hindsight (of those whose share of false ones is at most .1). `smoothed`: the same by smoothed
 p-values. `fixed` is threshold="fdr" at .1: the cut that a first such batch tells, judged on a second one: how often the
