@@ -273,24 +273,31 @@ def gappy(values: np.ndarray, share: float = 0.2, seed: int = 1) -> Cells:
     return Cells(np.where(observed, values, 0), observed)
 
 
+def found_in(cells: Cells) -> Dependencies:
+    return Dependencies.of(cells, np.where(cells.observed, 10.0 * cells.values, np.nan))
+
+
 def test_what_follows_from_what_is_found_and_nothing_else():
-    found = Dependencies.of(gappy(towns()))
+    found = found_in(gappy(towns()))
     assert {(each.source, each.target) for each in found.found} == {(0, 1), (0, 2), (1, 2), (2, 1)}
 
 
 def test_gaps_are_filled_where_a_source_is_shown_and_nowhere_else():
     values, cells = towns(), gappy(towns())
-    filled = Dependencies.of(cells).fill(cells)
+    filled = found_in(cells).fill(cells)
     shown = cells.observed[:, [0, 1, 2]].any(1), cells.observed[:, [1, 2]].any(1)
     np.testing.assert_array_equal(filled.observed[:, 1], shown[0])
     np.testing.assert_array_equal(filled.observed[:, 2], shown[0])
     np.testing.assert_array_equal(filled.observed[:, [0, 3]], cells.observed[:, [0, 3]])
     np.testing.assert_array_equal(filled.values[filled.observed], values[filled.observed])
+    certain, new = found_in(cells).exact(cells), filled.observed & ~cells.observed
+    np.testing.assert_array_equal(certain[new], 10.0 * values[new])
+    assert np.isnan(certain[~new]).all()
 
 
 def test_a_value_never_seen_with_the_target_fills_nothing():
     cells = gappy(towns(), share=0.0)
-    found = Dependencies.of(cells)
+    found = found_in(cells)
     new = Cells(np.array([[77, 0, 0, 0]], np.float32), np.array([[True, False, False, True]]))
     np.testing.assert_array_equal(found.fill(new).observed, new.observed)
 
@@ -299,7 +306,7 @@ def test_a_value_never_seen_with_the_target_fills_nothing():
 def test_a_few_slips_are_forgiven_and_many_are_not(slips, follows):
     values = towns()[:, [0, 1]]
     values[:slips, 1] = (values[:slips, 1] + 1) % 7
-    found = Dependencies.of(Cells(values, np.ones(values.shape, bool))).found
+    found = found_in(Cells(values, np.ones(values.shape, bool))).found
     assert ((0, 1) in {(each.source, each.target) for each in found}) == follows
     for each in found if follows else ():
         np.testing.assert_array_equal(each.values, each.keys % 7)
@@ -308,12 +315,12 @@ def test_a_few_slips_are_forgiven_and_many_are_not(slips, follows):
 def test_identifiers_and_lone_values_prove_nothing():
     rng = np.random.default_rng(0)
     values = np.stack([np.arange(3000), rng.integers(0, 5, 3000), (np.arange(3000) == 7)], 1).astype(np.float32)
-    assert not Dependencies.of(Cells(values, np.ones(values.shape, bool))).found
+    assert not found_in(Cells(values, np.ones(values.shape, bool))).found
 
 
 def test_no_cell_is_hidden_where_one_it_follows_from_is_shown():
     cells = gappy(towns(2000))
-    found = Dependencies.of(cells)
+    found = found_in(cells)
     seen = torch.from_numpy(found.fill(cells).observed)[None]
     hidden = _Hiding((0.05, 0.6), found).choose(seen, torch.Generator().manual_seed(0))
     shown = seen & ~hidden
@@ -326,7 +333,7 @@ def test_no_cell_is_hidden_where_one_it_follows_from_is_shown():
 
 def test_columns_that_follow_from_each_other_are_hidden_as_often_as_others():
     values = towns(4000)[:, 1:]
-    found = Dependencies.of(Cells(values, np.ones(values.shape, bool)))
+    found = found_in(Cells(values, np.ones(values.shape, bool)))
     seen = torch.ones(1, 4000, 3, dtype=torch.bool)
     hidden = _Hiding((0.3, 0.3), found).choose(seen, torch.Generator().manual_seed(0))[0].double()
     torch.testing.assert_close(hidden[:, 0], hidden[:, 1])

@@ -42,15 +42,6 @@ class ColumnKind(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
-def _to_digits(numbers: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Round numbers to the decimals that float32 numbers of this size can tell apart: 163 comes back as 163."""
-    places = np.floor(-np.log10(np.maximum(size, 1e-300) * 2.0**-23))
-    power = 10.0 ** np.minimum(np.abs(places), 22)  # exact up to there, so that the quotient is the nearest float64
-    with np.errstate(over="ignore"):
-        rounded = np.where(places >= 0, np.rint(numbers * power) / power, np.rint(numbers / power) * power)
-    return np.where(np.isfinite(rounded) & (np.abs(places) <= 22), rounded, numbers)
-
-
 @dataclass(frozen=True)
 class Numeric:
     """A number: x = (value - offset) / factor; beyond +-knee, where given, x grows as a logarithm and no faster."""
@@ -81,9 +72,7 @@ class Numeric:
         if self.knee is not None:
             far = np.expm1(np.minimum(_beyond(scaled, self.knee), 700.0))  # e^700 is about the largest float64
             scaled = np.sign(scaled) * np.where(np.abs(scaled) > self.knee, self.knee + far, np.abs(scaled))
-        return from_numbers(
-            _to_digits(scaled * self.factor + self.offset, self.factor * np.maximum(np.abs(x[:, 0]), 1)), self.type
-        )
+        return from_numbers(scaled * self.factor + self.offset, self.type)
 
     def to_exact(self, values: pa.Array) -> np.ndarray:
         return numbers_of(self.name, as_numbers(self.name, values))

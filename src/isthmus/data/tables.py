@@ -101,13 +101,16 @@ class TableCodec:
     def decode(self, x: np.ndarray) -> Any:
         return frames.assemble(self._decoded(x), self.family, self.family)
 
-    def decode_as(self, x: np.ndarray, template: Any) -> Any:
-        """Decode into the family of ``template``; a pandas index of the same length is kept."""
+    def decode_as(self, x: np.ndarray, template: Any, exact: np.ndarray | None = None) -> Any:
+        """Decode into the family of ``template``; a pandas index of the same length is kept.
+
+        Cells of ``exact`` (n, columns), as :meth:`exact` gives them, take the place of what ``x`` says; NaN does not.
+        """
         if not is_table(template):
-            return self._matrix(x)
+            return self._matrix(x, exact)
         family = frames.family_of(template)
         index = template.index if family == "pandas" and len(template) == len(x) else None
-        return frames.assemble(self._decoded(x), family, self.family, index)
+        return frames.assemble(self._decoded(x, exact), family, self.family, index)
 
     def exact(self, X: Any) -> np.ndarray:
         """Return a table as float64 (n, columns), NaN at gaps: numbers as they are, categories by their place."""
@@ -141,23 +144,25 @@ class TableCodec:
     def arrays(self) -> dict[str, np.ndarray]:
         return {}
 
-    def _decoded(self, x: np.ndarray) -> list[tuple[Dress, pa.Array]]:
+    def _decoded(self, x: np.ndarray, exact: np.ndarray | None = None) -> list[tuple[Dress, pa.Array]]:
         x = np.asarray(x)
         decoded = []
-        for each in self.fields:
+        for place, each in enumerate(self.fields):
             values = each.column.decode(x[:, each.features])
+            if exact is not None and not (unknown := np.isnan(exact[:, place])).all():
+                values = pc.if_else(pa.array(unknown), values, each.column.from_exact(exact[:, place]))
             if each.gap is not None:
                 gap = pa.array(x[:, each.gap] > 0.5)
                 values = pc.if_else(gap, pa.scalar(None, values.type), values)
             decoded.append((each.dress, values))
         return decoded
 
-    def _matrix(self, x: np.ndarray) -> np.ndarray:
+    def _matrix(self, x: np.ndarray, exact: np.ndarray | None = None) -> np.ndarray:
         """Decode into a float64 array (n, columns) for those who gave one."""
         names = [each.dress.name for each in self.fields if not _fits_an_array(each)]
         if names:
             raise DataError(f"column {names[0]!r} is not numeric; decode into a DataFrame instead of an array.")
-        columns = [values.cast(pa.float64(), safe=False) for _, values in self._decoded(x)]
+        columns = [values.cast(pa.float64(), safe=False) for _, values in self._decoded(x, exact)]
         return np.stack([column.to_numpy(zero_copy_only=False) for column in columns], axis=1)
 
     def _columns(self, X: Any) -> tuple[int, Iterator[pa.Array]]:

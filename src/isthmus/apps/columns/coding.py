@@ -145,9 +145,22 @@ class Coding:
         """Return the cells of a table that has the learned columns."""
         return self.cells(*encoded(self.codec, X))
 
-    def decode(self, values: np.ndarray, template: Any) -> Any:
-        """Return the table, in the family of ``template``, whose cells these are (n, k)."""
-        return self.codec.decode_as(self.features(values), template)
+    def exact(self, X: Any) -> np.ndarray:
+        """Return the cells of a table in its own units, (n, k) float64, NaN at gaps; float32 does not hold every number."""
+        return self.codec.exact(X)[:, self._fields()]
+
+    def decode(self, values: np.ndarray, template: Any, exact: np.ndarray | None = None) -> Any:
+        """Return the table, in the family of ``template``, whose cells these are (n, k), or those of ``exact`` but for NaN."""
+        if exact is None:
+            return self.codec.decode_as(self.features(values), template)
+        whole = np.full((len(exact), len(self.codec.fields)), np.nan)
+        whole[:, self._fields()] = exact
+        return self.codec.decode_as(self.features(values), template, whole)
+
+    def _fields(self) -> list[int]:
+        """Return which field of the codec each column is."""
+        names = [each.dress.name for each in self.codec.fields]
+        return [names.index(column.name) for column in self.columns]
 
     def features(self, values: np.ndarray) -> np.ndarray:
         """Return the encoded rows (n, d) whose cells these are (n, k)."""

@@ -31,6 +31,8 @@ class Dependency:
     """(v,) the values of the source, sorted."""
     values: np.ndarray
     """(v,) the value of the target that goes with each."""
+    exact: np.ndarray
+    """(v,) float64, the same in the units of the table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +44,8 @@ class Dependencies:
     """k."""
 
     @classmethod
-    def of(cls, cells: Cells) -> Dependencies:
-        """Look at every pair of columns in the rows that show both."""
+    def of(cls, cells: Cells, exact: np.ndarray) -> Dependencies:
+        """Look at every pair of columns in the rows that show both; ``exact`` (n, k) are the cells in units of the table."""
         codes = [_codes(values, seen) for values, seen in zip(cells.values.T, cells.observed.T, strict=True)]
         glance = slice(None, None, max(1, len(cells.values) // GLANCE))
         found = []
@@ -54,20 +56,35 @@ class Dependencies:
             contradictions, expected, usual = _agreement(a, b)
             if expected >= EVIDENCE and contradictions <= CONTRADICTED * expected:
                 known = np.flatnonzero(usual >= 0)
-                found.append(Dependency(source, target, keys[known], values[usual[known]]))
+                of_value = np.zeros(len(values))
+                of_value[b[b >= 0]] = exact[b >= 0, target]
+                found.append(Dependency(source, target, keys[known], values[usual[known]], of_value[usual[known]]))
         return cls(tuple(found), len(codes))
 
     def fill(self, cells: Cells) -> Cells:
         """Return the cells with every gap filled that follows from a column its row shows."""
         values, observed = cells.values.copy(), cells.observed.copy()
+        for each, rows, place in self._answers(cells):
+            values[rows, each.target], observed[rows, each.target] = each.values[place], True
+        return Cells(values, observed)
+
+    def exact(self, cells: Cells) -> np.ndarray:
+        """Return (n, k) float64 what the gaps that follow from another column hold in units of the table, NaN elsewhere."""
+        certain = np.full(cells.values.shape, np.nan)
+        for each, rows, place in self._answers(cells):
+            certain[rows, each.target] = each.exact[place]
+        return certain
+
+    def _answers(self, cells: Cells) -> Iterator[tuple[Dependency, np.ndarray, np.ndarray]]:
+        """Yield, for each dependency, the rows whose gap it fills and which of its values they take."""
+        gaps = ~cells.observed
         for each in self.found:
-            rows = np.flatnonzero(~observed[:, each.target] & cells.observed[:, each.source])
+            rows = np.flatnonzero(gaps[:, each.target] & cells.observed[:, each.source])
             asked = cells.values[rows, each.source]
             place = np.searchsorted(each.keys, asked).clip(max=len(each.keys) - 1)
             known = each.keys[place] == asked
-            values[rows[known], each.target] = each.values[place[known]]
-            observed[rows[known], each.target] = True
-        return Cells(values, observed)
+            gaps[rows[known], each.target] = False
+            yield each, rows[known], place[known]
 
     @property
     def sources(self) -> np.ndarray:

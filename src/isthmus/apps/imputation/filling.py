@@ -79,9 +79,10 @@ class Filling:
     def coding(self) -> Coding:
         return self.model.coding
 
-    def encode(self, X: Any) -> Cells:
-        """Return the cells of a table; a gap that follows from another column is none."""
-        return self.dependencies.fill(self.coding.encode(X))
+    def encode(self, X: Any) -> tuple[Cells, np.ndarray]:
+        """Return the cells of a table, gaps that follow from another column filled, and these in the table's units (n, k)."""
+        cells = self.coding.encode(X)
+        return self.dependencies.fill(cells), self.dependencies.exact(cells)
 
     def fill(self, cells: Cells) -> np.ndarray:
         """Return the cells (n, k), gaps filled by what is expected."""
@@ -131,9 +132,14 @@ class Filling:
         return low, high
 
 
-def fit_filling(coding: Coding, cells: Cells, polish: bool, seed: int) -> tuple[Filling, list[float]]:
-    """Train the members, then weigh the answers on what each member held out."""
-    dependencies = Dependencies.of(cells)
+def fit_filling(
+    coding: Coding, cells: Cells, exact: np.ndarray, polish: bool, seed: int
+) -> tuple[Filling, list[float]]:
+    """Train the members, then weigh the answers on what each member held out.
+
+    ``exact`` (n, k) are the cells in units of the table.
+    """
+    dependencies = Dependencies.of(cells, exact)
     cells = dependencies.fill(cells)
     rows = len(cells.values)
     recipe = Recipe.of(coding, rows)

@@ -84,9 +84,10 @@ class Imputer(TransformerMixin, BaseEstimator):
             self.filling_: Filling | Reconstructing = Reconstructing.of(self.autoencoder, X)
             self.losses_: list[float] = []
         else:
-            coding, cells = Coding.learn(as_table(X))
+            table = as_table(X)
+            coding, cells = Coding.learn(table)
             polish = len(cells.values) >= FEW if self.polish == "auto" else bool(self.polish)
-            self.filling_, self.losses_ = fit_filling(coding, cells, polish, self.seed_)
+            self.filling_, self.losses_ = fit_filling(coding, cells, coding.exact(table), polish, self.seed_)
         self.columns_ = tuple(self._described(gaps_of(X)))
         return self
 
@@ -99,8 +100,8 @@ class Imputer(TransformerMixin, BaseEstimator):
         self._warn_of_the_left_out(X)
         if isinstance(self.filling_, Reconstructing):
             return merge(X, self.filling_.fill(X))
-        cells = self._cells(X)
-        return merge(X, self.filling_.coding.decode(self._filled(cells), X))
+        cells, certain = self._cells(X)
+        return self._merged(X, self._filled(cells), certain)
 
     def impute(
         self, X: Any, draws: int | None = None, coverage: float | None = None, random_state: Any = None
@@ -124,18 +125,18 @@ class Imputer(TransformerMixin, BaseEstimator):
                 raise SettingError("an Imputer with an autoencoder knows no spread; leave autoencoder out to draw.")
             return Imputation(self.transform(X), None, None, coverage, (), columns)
         self._warn_of_the_left_out(X)
-        cells, coding = self._cells(X), self.filling_.coding
+        cells, certain = self._cells(X)
         filled = self._filled(cells)
-        table = merge(X, coding.decode(filled, X))
+        table = self._merged(X, filled, certain)
         if not draws:
             return Imputation(table, None, None, coverage, (), columns)
         low, high = self._ends(cells, filled, coverage)
         seed = self.seed_ if random_state is None else check_random_state(random_state).randint(2**31 - 1)
         rng = np.random.default_rng(seed)
         drawn = (sample(self.filling_.model, cells, rng) for _ in range(draws))
-        low, high = (merge(X, coding.decode(values, X)) for values in (low, high))
+        low, high = (self._merged(X, values, certain) for values in (low, high))
         return Imputation(
-            table, low, high, coverage, tuple(merge(X, coding.decode(values, X)) for values in drawn), columns
+            table, low, high, coverage, tuple(self._merged(X, values, certain) for values in drawn), columns
         )
 
     def save(self, path: str) -> None:
@@ -160,9 +161,13 @@ class Imputer(TransformerMixin, BaseEstimator):
                 stacklevel=3,
             )
 
-    def _cells(self, X: Any) -> Cells:
+    def _merged(self, X: Any, values: np.ndarray, certain: np.ndarray) -> Any:
         assert isinstance(self.filling_, Filling)
-        cells = self.filling_.encode(X)
+        return merge(X, self.filling_.coding.decode(values, X, certain))
+
+    def _cells(self, X: Any) -> tuple[Cells, np.ndarray]:
+        assert isinstance(self.filling_, Filling)
+        cells, certain = self.filling_.encode(X)
         empty = np.flatnonzero(~cells.observed.any(1))
         if len(empty):
             warnings.warn(
@@ -171,7 +176,7 @@ class Imputer(TransformerMixin, BaseEstimator):
                 DataWarning,
                 stacklevel=3,
             )
-        return cells
+        return cells, certain
 
     def _filled(self, cells: Cells) -> np.ndarray:
         assert isinstance(self.filling_, Filling)

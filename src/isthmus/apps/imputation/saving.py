@@ -20,6 +20,7 @@ from isthmus.folder import to_saved as autoencoder_to_saved
 from isthmus.persistence import Saved, rebuild
 
 _INSIDE = "autoencoder"
+_RULE = ("keys", "values", "exact")
 
 
 def to_saved(imputer: Any) -> Saved:
@@ -52,7 +53,7 @@ def to_saved(imputer: Any) -> Saved:
             if part is not None:
                 arrays |= {f"{place}.{name}.{key}": np.asarray(value) for key, value in vars(part).items()}
     for each in filling.dependencies.found:
-        arrays |= {f"follows.{each.target}.{each.source}.{name}": getattr(each, name) for name in ("keys", "values")}
+        arrays |= {f"follows.{each.target}.{each.source}.{name}": getattr(each, name) for name in _RULE}
     if filling.location is not None:
         arrays |= {f"groups.{name}": value for name, value in filling.location.groups._asdict().items()}
     return Saved("imputer", config, dict(network.state_dict()), preprocess, arrays, metrics, card=_card(imputer))
@@ -85,9 +86,7 @@ def _dependencies(arrays: dict[str, np.ndarray], count: int) -> Dependencies:
     """Return what follows from what; imputers saved before that was asked know of nothing."""
     pairs = [name.split(".")[1:3] for name in arrays if name.startswith("follows.") and name.endswith(".keys")]
     found = [
-        Dependency(
-            int(source), int(target), *(arrays[f"follows.{target}.{source}.{name}"] for name in ("keys", "values"))
-        )
+        Dependency(int(source), int(target), *(arrays[f"follows.{target}.{source}.{name}"] for name in _RULE))
         for target, source in sorted(pairs, key=lambda pair: (int(pair[1]), int(pair[0])))
     ]
     return Dependencies(tuple(found), count)
