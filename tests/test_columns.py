@@ -274,7 +274,11 @@ def gappy(values: np.ndarray, share: float = 0.2, seed: int = 1) -> Cells:
 
 
 def found_in(cells: Cells) -> Dependencies:
-    return Dependencies.of(cells, np.where(cells.observed, 10.0 * cells.values, np.nan))
+    return Dependencies.of(cells, in_units(cells))
+
+
+def in_units(cells: Cells) -> np.ndarray:
+    return np.where(cells.observed, 1e9 + cells.values.astype(np.float64), np.nan)
 
 
 def test_what_follows_from_what_is_found_and_nothing_else():
@@ -284,14 +288,14 @@ def test_what_follows_from_what_is_found_and_nothing_else():
 
 def test_gaps_are_filled_where_a_source_is_shown_and_nowhere_else():
     values, cells = towns(), gappy(towns())
-    filled = found_in(cells).fill(cells)
+    filled = found_in(cells).fill(cells, in_units(cells))[0]
     shown = cells.observed[:, [0, 1, 2]].any(1), cells.observed[:, [1, 2]].any(1)
     np.testing.assert_array_equal(filled.observed[:, 1], shown[0])
     np.testing.assert_array_equal(filled.observed[:, 2], shown[0])
     np.testing.assert_array_equal(filled.observed[:, [0, 3]], cells.observed[:, [0, 3]])
     np.testing.assert_array_equal(filled.values[filled.observed], values[filled.observed])
-    certain, new = found_in(cells).exact(cells), filled.observed & ~cells.observed
-    np.testing.assert_array_equal(certain[new], 10.0 * values[new])
+    certain, new = found_in(cells).fill(cells, in_units(cells))[1], filled.observed & ~cells.observed
+    np.testing.assert_array_equal(certain[new], 1e9 + values.astype(np.float64)[new])
     assert np.isnan(certain[~new]).all()
 
 
@@ -299,7 +303,7 @@ def test_a_value_never_seen_with_the_target_fills_nothing():
     cells = gappy(towns(), share=0.0)
     found = found_in(cells)
     new = Cells(np.array([[77, 0, 0, 0]], np.float32), np.array([[True, False, False, True]]))
-    np.testing.assert_array_equal(found.fill(new).observed, new.observed)
+    np.testing.assert_array_equal(found.fill(new, in_units(new))[0].observed, new.observed)
 
 
 @pytest.mark.parametrize(("slips", "follows"), [(2, True), (60, False)])
@@ -309,7 +313,7 @@ def test_a_few_slips_are_forgiven_and_many_are_not(slips, follows):
     found = found_in(Cells(values, np.ones(values.shape, bool))).found
     assert ((0, 1) in {(each.source, each.target) for each in found}) == follows
     for each in found if follows else ():
-        np.testing.assert_array_equal(each.values, each.keys % 7)
+        np.testing.assert_array_equal(each.values, (each.keys - 1e9) % 7)
 
 
 def test_identifiers_and_lone_values_prove_nothing():
@@ -318,10 +322,37 @@ def test_identifiers_and_lone_values_prove_nothing():
     assert not found_in(Cells(values, np.ones(values.shape, bool))).found
 
 
+def test_rows_given_twice_prove_nothing():
+    values = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
+    values = np.concatenate([values, values[:90], values[:90]])
+    assert not found_in(Cells(values, np.ones(values.shape, bool))).found
+
+
+def test_codes_that_float32_holds_as_one_number_are_told_apart():
+    which = np.random.default_rng(0).integers(0, 8, 400)
+    exact = np.stack([338_225_615_549 + which, which], 1).astype(np.float64)
+    cells = Cells(np.stack([np.ones(400), which], 1).astype(np.float32), np.ones((400, 2), bool))
+    found = Dependencies.of(cells, exact)
+    gap = Cells(cells.values[:1], np.array([[True, False]]))
+    filled, certain = found.fill(gap, exact[:1])
+    assert filled.values[0, 1] == certain[0, 1] == which[0]
+
+
+def test_what_follows_from_what_was_filled_is_filled_as_well():
+    cells = gappy(towns(), share=0.0)
+    found = found_in(cells)
+    only = tuple(each for each in found.found if (each.source, each.target) in {(0, 1), (1, 2)})
+    row = Cells(cells.values[:1], np.array([[True, False, False, False]]))
+    for rules in (only, only[::-1]):
+        filled, _ = Dependencies(rules, 4).fill(row, in_units(row))
+        np.testing.assert_array_equal(filled.observed, [[True, True, True, False]])
+        np.testing.assert_array_equal(filled.values[0, :3], cells.values[0, :3])
+
+
 def test_no_cell_is_hidden_where_one_it_follows_from_is_shown():
     cells = gappy(towns(2000))
     found = found_in(cells)
-    seen = torch.from_numpy(found.fill(cells).observed)[None]
+    seen = torch.from_numpy(found.fill(cells, in_units(cells))[0].observed)[None]
     hidden = _Hiding((0.05, 0.6), found).choose(seen, torch.Generator().manual_seed(0))
     shown = seen & ~hidden
     street, town, code = (shown[0, :, place] for place in range(3))

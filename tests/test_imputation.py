@@ -297,6 +297,36 @@ def test_what_follows_from_another_column_is_filled_exactly_and_without_doubt(ro
 
 
 @pytest.mark.filterwarnings("ignore:.*no observed cell")
+def test_what_is_said_of_a_column_that_others_follow_from_is_what_happens():
+    rng = np.random.default_rng(0)
+    street = rng.integers(0, 24, 2400)
+    truth = pd.DataFrame(
+        {"street": np.array([f"s{i}" for i in range(24)])[street], "town": [f"t{i % 12}" for i in street]}
+    )
+    truth["noise"] = rng.normal(size=2400)
+    gaps = rng.random(truth.shape) < [0.6, 0.6, 0.0]
+    table = truth.mask(gaps)
+    fitted = ist.Imputer(random_state=0, polish=False).fit(table)
+    wrong = (fitted.transform(table)["street"] != truth["street"])[gaps[:, 0]].mean()
+    said = next(column for column in fitted.columns_ if column.name == "street")
+    # the towns that are shown only because their street is do not help those whose street is missing
+    assert said.error == pytest.approx(wrong, abs=0.05)
+
+
+def test_rare_names_and_long_codes_come_back_as_they_are():
+    rng = np.random.default_rng(0)
+    which = np.concatenate([rng.integers(0, 100, 3000), rng.permutation(np.repeat(np.arange(100, 160), 3))])
+    truth = pd.DataFrame({"code": 338_225_615_549 + 7 * which, "town": [f"town {i}" for i in which]})
+    truth["code"], truth["noise"] = truth["code"].astype("Int64"), rng.normal(size=len(which))
+    gaps = rng.random(truth.shape) < 0.15
+    gaps[gaps[:, 0], 1] = gaps[:, 2] = False
+    known = ~pd.Series(which).isin(set(range(160)) - set(which[~gaps[:, 0] & ~gaps[:, 1]]))
+    filled = ist.Imputer(random_state=0, polish=False).fit_transform(truth.mask(gaps))
+    for column, gap in (("code", gaps[:, 0]), ("town", gaps[:, 1])):
+        assert (filled[column] == truth[column])[gap & known].all()
+
+
+@pytest.mark.filterwarnings("ignore:.*no observed cell")
 def test_kernel_and_dependencies_are_saved_with_the_imputer(tmp_path):
     table = products(2200).mask(np.random.default_rng(1).random((2200, 4)) < 0.2)
     imputer = ist.Imputer(random_state=0, polish=False).fit(table)

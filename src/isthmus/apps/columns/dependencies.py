@@ -1,7 +1,7 @@
 """Columns that follow from one other column: a code and its name, a postcode and its town.
 
-a -> b, a functional dependency (Codd 1970), holds where rows that agree on a agree on b. A gap in b whose row shows a is no
-question of probability, and whoever learns p(b | others) must not be shown a: of a row that has it nobody will ask.
+a -> b, a functional dependency (Codd 1970), holds where rows that agree on a agree on b. A gap in b whose row shows a is then
+no question of probability, and whoever learns p(b | others) must not be shown a: hardly a row that has it will be asked about.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ CONTRADICTED = 0.01
 """Of the rows that contradict the most frequent value of b, the share that may contradict a -> b: slips of the pen."""
 EVIDENCE = 20
 """As many contradictions there have to be, were b independent of a."""
-GLANCE = 2000
+REPEATED = 0.9
+"""The share of the rows showing a and b that share their a with another: a rule that answers few rows is worth none."""
+GLANCE = 200
 """Rows on which most pairs of columns are ruled out."""
 
 
@@ -28,11 +30,11 @@ class Dependency:
     source: int
     target: int
     keys: np.ndarray
-    """(v,) the values of the source, sorted."""
-    values: np.ndarray
-    """(v,) the value of the target that goes with each."""
+    """(v,) float64 the values of the source in units of the table, sorted."""
     exact: np.ndarray
-    """(v,) float64, the same in the units of the table."""
+    """(v,) float64 the value of the target that goes with each."""
+    values: np.ndarray
+    """(v,) float32 the same as a cell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,46 +47,44 @@ class Dependencies:
 
     @classmethod
     def of(cls, cells: Cells, exact: np.ndarray) -> Dependencies:
-        """Look at every pair of columns in the rows that show both; ``exact`` (n, k) are the cells in units of the table."""
-        codes = [_codes(values, seen) for values, seen in zip(cells.values.T, cells.observed.T, strict=True)]
-        glance = slice(None, None, max(1, len(cells.values) // GLANCE))
+        """Look at every pair of columns in the rows that show both.
+
+        ``exact`` (n, k) float64 are the cells in units of the table (a category by its place): float32 may hold two codes as
+        one number, and rare categories share a cell.
+        """
+        codes = [_codes(values, seen) for values, seen in zip(exact.T, cells.observed.T, strict=True)]
+        glance = slice(None, None, max(1, len(exact) // GLANCE))
         found = []
         for source, target in _pairs(len(codes)):
             (keys, a), (values, b) = codes[source], codes[target]
-            if len(keys) < len(values) or len(values) < 2 or not _maybe(a[glance], b[glance]):
+            if len(keys) < len(values) or len(values) < 2 or not _repeats(a, keys) or not _maybe(a[glance], b[glance]):
                 continue
             contradictions, expected, usual = _agreement(a, b)
-            if expected >= EVIDENCE and contradictions <= CONTRADICTED * expected:
+            if expected >= EVIDENCE and contradictions <= CONTRADICTED * expected and _repeats(a[b >= 0], keys):
                 known = np.flatnonzero(usual >= 0)
-                of_value = np.zeros(len(values))
-                of_value[b[b >= 0]] = exact[b >= 0, target]
-                found.append(Dependency(source, target, keys[known], values[usual[known]], of_value[usual[known]]))
+                as_cells = np.zeros(len(values), np.float32)
+                as_cells[b[b >= 0]] = cells.values[b >= 0, target]
+                found.append(Dependency(source, target, keys[known], values[usual[known]], as_cells[usual[known]]))
         return cls(tuple(found), len(codes))
 
-    def fill(self, cells: Cells) -> Cells:
-        """Return the cells with every gap filled that follows from a column its row shows."""
+    def fill(self, cells: Cells, exact: np.ndarray) -> tuple[Cells, np.ndarray]:
+        """Return the cells with every gap filled that follows from a column, and what these gaps hold in units of the table.
+
+        ``exact`` (n, k) as for :meth:`of`; what is returned beside the cells is NaN where nothing was filled. A gap may follow
+        from one that was filled.
+        """
         values, observed = cells.values.copy(), cells.observed.copy()
-        for each, rows, place in self._answers(cells):
+        exact, certain = np.where(observed, exact, np.nan), np.full(exact.shape, np.nan)
+        for each in self.found * len(self.found):
+            rows = np.flatnonzero(~observed[:, each.target] & observed[:, each.source])
+            if not len(rows):
+                continue
+            place = np.searchsorted(each.keys, exact[rows, each.source]).clip(max=len(each.keys) - 1)
+            known = each.keys[place] == exact[rows, each.source]
+            rows, place = rows[known], place[known]
             values[rows, each.target], observed[rows, each.target] = each.values[place], True
-        return Cells(values, observed)
-
-    def exact(self, cells: Cells) -> np.ndarray:
-        """Return (n, k) float64 what the gaps that follow from another column hold in units of the table, NaN elsewhere."""
-        certain = np.full(cells.values.shape, np.nan)
-        for each, rows, place in self._answers(cells):
-            certain[rows, each.target] = each.exact[place]
-        return certain
-
-    def _answers(self, cells: Cells) -> Iterator[tuple[Dependency, np.ndarray, np.ndarray]]:
-        """Yield, for each dependency, the rows whose gap it fills and which of its values they take."""
-        gaps = ~cells.observed
-        for each in self.found:
-            rows = np.flatnonzero(gaps[:, each.target] & cells.observed[:, each.source])
-            asked = cells.values[rows, each.source]
-            place = np.searchsorted(each.keys, asked).clip(max=len(each.keys) - 1)
-            known = each.keys[place] == asked
-            gaps[rows[known], each.target] = False
-            yield each, rows[known], place[known]
+            exact[rows, each.target] = certain[rows, each.target] = each.exact[place]
+        return Cells(values, observed), certain
 
     @property
     def sources(self) -> np.ndarray:
@@ -101,10 +101,17 @@ def _pairs(count: int) -> Iterator[tuple[int, int]]:
 
 def _codes(values: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct values of a column, and which of them each row holds, -1 at gaps."""
+    seen = seen & ~np.isnan(values)
     distinct, inverse = np.unique(values[seen], return_inverse=True)
     codes = np.full(len(values), -1)
     codes[seen] = inverse
     return distinct, codes
+
+
+def _repeats(codes: np.ndarray, distinct: np.ndarray) -> bool:
+    """Return whether nearly all rows that show a value share it with another."""
+    counts = np.bincount(codes[codes >= 0], minlength=len(distinct))
+    return bool(counts[counts > 1].sum() >= REPEATED * counts.sum())
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> tuple[int, float, np.ndarray]:

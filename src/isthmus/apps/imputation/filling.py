@@ -42,7 +42,7 @@ LEAST_SPREAD = 0.02
 """Added to the deviation of what networks say of a number, in its standard deviations."""
 
 TRUSTED = 1000
-"""Judged cells that equal weights of network, kernel and trees count as: the three are about as good, and differ."""
+"""The most judged cells that equal weights of network, kernel and trees count as: they are about as good, and differ."""
 
 LARGE = 1000
 """Observed cells from which on the trees of a column are judged on one fold."""
@@ -81,8 +81,7 @@ class Filling:
 
     def encode(self, X: Any) -> tuple[Cells, np.ndarray]:
         """Return the cells of a table, gaps that follow from another column filled, and these in the table's units (n, k)."""
-        cells = self.coding.encode(X)
-        return self.dependencies.fill(cells), self.dependencies.exact(cells)
+        return self.dependencies.fill(self.coding.encode(X), self.coding.exact(X))
 
     def fill(self, cells: Cells) -> np.ndarray:
         """Return the cells (n, k), gaps filled by what is expected."""
@@ -140,7 +139,8 @@ def fit_filling(
     ``exact`` (n, k) are the cells in units of the table.
     """
     dependencies = Dependencies.of(cells, exact)
-    cells = dependencies.fill(cells)
+    shown = cells
+    cells, _ = dependencies.fill(shown, exact)
     rows = len(cells.values)
     recipe = Recipe.of(coding, rows)
     if rows >= FEW:
@@ -148,7 +148,7 @@ def fit_filling(
     fitted = learn(coding, cells, recipe if rows >= FEWEST else recipe._replace(steps=0), seed, dependencies)
     model = Conditionals(coding, fitted.network)
     location = fit_location(coding, cells, fitted.judge, seed) if FEWEST <= rows < FEW else None
-    judge = _Judge(model, cells, fitted.judge, dependencies.sources, location, polish, seed)
+    judge = _Judge(model, cells, shown, exact, fitted.judge, dependencies, location, polish, seed)
     columns = tuple(judge.weigh(place) for place in range(len(coding.columns)))
     return Filling(model, columns, dependencies, location), fitted.losses
 
@@ -159,10 +159,14 @@ class _Judge:
 
     model: Conditionals
     cells: Cells
+    """With what follows filled in."""
+    shown: Cells
+    """Without."""
+    exact: np.ndarray
+    """(n, k) in units of the table."""
     by: np.ndarray
     """(n,) the member that has not seen the row, -1 where all have."""
-    sources: np.ndarray
-    """(k, k) bool: the columns, by line, that are hidden with each, because it follows from them."""
+    dependencies: Dependencies
     location: Location | None
     polish: bool
     seed: int
@@ -175,8 +179,9 @@ class _Judge:
         has_trees = self.polish and corrected
         if not has_trees:
             seen = seen[self.by[seen] >= 0]
-        observed = cells.observed[seen] & ~self.sources[place]
-        hidden, by = Cells(cells.values[seen], observed), self.by[seen]
+        sources = self.dependencies.sources[place]
+        hidden, by = self._without(sources, place, seen), self.by[seen]
+        observed = hidden.observed
         predicted = self.model.predict(self.model.rows(hidden), observed, by)
         truth, column = cells.values[seen, place], coding.columns[place]
         grouped = None if self.location is None else self.location.predict(coding, hidden, by)
@@ -189,18 +194,25 @@ class _Judge:
                 kernel, said = fit_kernel(x, goal - network, _unit(x, column), self.seed, landmarks)
                 answers = _beside(answers, network + said)
         if has_trees:
-            beside = surroundings(self.model, hidden, predicted, place, self.sources[place])
+            beside = surroundings(self.model, hidden, predicted, place, sources)
             told = goal[:, 0] if isinstance(column, Number) else truth
             trees, said = _cross_grown(beside, told, column, by, self.seed)
             answers = _beside(answers, said)
         honest = (by >= 0) & np.isfinite(answers).all((1, 2))
         others = answers.shape[2] - 1
         before = np.array([0.0, *[1 / others] * others])  # the linear answer is in the network
-        prior = PRIOR if kernel is None else TRUSTED
+        prior = PRIOR if kernel is None else int(np.clip(honest.sum(), PRIOR, TRUSTED))
         weights = weigh((answers - goal[:, :, None])[honest], before, prior)
         error, plain = _errors(coding, place, _decided(coding, place, answers[honest] @ weights), truth[honest])
         misses = self._misses(column, predicted.chances[:, self.model.columns(place)], truth, by >= 0)
         return Column(weights, error, plain, int(honest.sum()), misses, kernel, trees)
+
+    def _without(self, sources: np.ndarray, place: int, rows: np.ndarray) -> Cells:
+        """Return some rows without a column and those it follows from, and without what follows from these alone."""
+        shown = Cells(self.shown.values[rows], self.shown.observed[rows] & ~sources)
+        values, observed = self.dependencies.fill(shown, self.exact[rows])[0]
+        observed[:, place] = False
+        return Cells(np.where(observed, values, 0), observed)
 
     def _misses(
         self, column: Number | Choice, chances: np.ndarray, truth: np.ndarray, judged: np.ndarray

@@ -20,7 +20,7 @@ from isthmus.folder import to_saved as autoencoder_to_saved
 from isthmus.persistence import Saved, rebuild
 
 _INSIDE = "autoencoder"
-_RULE = ("keys", "values", "exact")
+_RULE = ("keys", "exact", "values")
 
 
 def to_saved(imputer: Any) -> Saved:
