@@ -437,6 +437,12 @@ def test_a_column_of_nothing_but_gaps_stays_and_is_named():
     assert not filled.drop(columns="nothing").isna().any().any()
 
 
+def test_a_table_of_constants_has_nothing_to_learn():
+    table = pd.DataFrame({"a": [1.0, np.nan] * 30, "b": ["x"] * 60})
+    with pytest.raises(DataError, match="no column of X has two different values"):
+        ist.Imputer(random_state=0).fit(table)
+
+
 def test_other_columns_are_refused_by_name(imputer):
     with pytest.raises(ValueError, match="b"):
         imputer.transform(people(20).drop(columns="b"))

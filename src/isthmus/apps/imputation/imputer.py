@@ -86,6 +86,11 @@ class Imputer(TransformerMixin, BaseEstimator):
         else:
             table = as_table(X)
             coding, cells = Coding.learn(table)
+            if not coding.columns:
+                raise DataError(
+                    "no column of X has two different values (identifiers and free text aside), so nothing can be learned; "
+                    "fill each column with the value it has."
+                )
             polish = len(cells.values) >= FEW if self.polish == "auto" else bool(self.polish)
             self.filling_, self.losses_ = fit_filling(coding, cells, coding.exact(table), polish, self.seed_)
         self.columns_ = tuple(self._described(gaps_of(X)))
