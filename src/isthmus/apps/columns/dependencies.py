@@ -6,8 +6,8 @@ no question of probability, and whoever learns p(b | others) must not be shown a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Dependencies:
         codes = [_codes(values, seen) for values, seen in zip(exact.T, cells.observed.T, strict=True)]
         glance = slice(None, None, max(1, len(exact) // GLANCE))
         found = []
-        for source, target in _pairs(len(codes)):
+        for source, target in permutations(range(len(codes)), 2):
             (keys, a), (values, b) = codes[source], codes[target]
             if len(keys) < len(values) or len(values) < 2 or not _repeats(a, keys) or not _maybe(a[glance], b[glance]):
                 continue
@@ -75,15 +75,15 @@ class Dependencies:
         """
         values, observed = cells.values.copy(), cells.observed.copy()
         exact, certain = np.where(observed, exact, np.nan), np.full(exact.shape, np.nan)
-        for each in self.found * len(self.found):
-            rows = np.flatnonzero(~observed[:, each.target] & observed[:, each.source])
-            if not len(rows):
-                continue
-            place = np.searchsorted(each.keys, exact[rows, each.source]).clip(max=len(each.keys) - 1)
-            known = each.keys[place] == exact[rows, each.source]
-            rows, place = rows[known], place[known]
-            values[rows, each.target], observed[rows, each.target] = each.values[place], True
-            exact[rows, each.target] = certain[rows, each.target] = each.exact[place]
+        before = -1
+        while before < (before := int(observed.sum())):  # until a round fills nothing
+            for each in self.found:
+                rows = np.flatnonzero(~observed[:, each.target] & observed[:, each.source])
+                place = np.searchsorted(each.keys, exact[rows, each.source]).clip(max=len(each.keys) - 1)
+                known = each.keys[place] == exact[rows, each.source]
+                rows, place = rows[known], place[known]
+                values[rows, each.target], observed[rows, each.target] = each.values[place], True
+                exact[rows, each.target] = certain[rows, each.target] = each.exact[place]
         return Cells(values, observed), certain
 
     @property
@@ -93,10 +93,6 @@ class Dependencies:
         for each in self.found:
             follows[each.target, each.source] = True
         return follows
-
-
-def _pairs(count: int) -> Iterator[tuple[int, int]]:
-    return ((source, target) for source in range(count) for target in range(count) if source != target)
 
 
 def _codes(values: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
