@@ -144,6 +144,20 @@ def test_gaps_and_weights_enter_every_engine_alike(settings: dict, has_gaps: boo
     agree(mlp(**settings), gappy(X) if has_gaps else X, weight=weight)
 
 
+@pytest.mark.parametrize("is_weighted", [False, True], ids=["even", "weighted"])
+@pytest.mark.parametrize("has_gaps", [False, True], ids=["full", "gappy"])
+@pytest.mark.parametrize("shape", [(5, 6), (1, 9), (2, 3, 4)], ids=str)
+def test_edges_of_images_enter_every_engine_alike(shape: tuple[int, ...], has_gaps: bool, is_weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.random((120, *shape))
+    weight = rng.random(len(X)) + 0.5 if is_weighted else None
+    agree(
+        mlp(bottleneck="gaussian", reconstruction="gradient_normal", latent_dim=3),
+        gappy(X) if has_gaps else X,
+        weight=weight,
+    )
+
+
 def test_a_mixed_table_is_the_same_step() -> None:
     import pandas as pd
 

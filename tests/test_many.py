@@ -137,6 +137,25 @@ def test_a_stack_walks_the_path_of_each_member_of_a_mixed_table(
             same(run, alone, tolerance)
 
 
+@pytest.mark.parametrize("is_weighted", [False, True], ids=["even", "weighted"])
+@pytest.mark.parametrize("has_gaps", [False, True], ids=["full", "gappy"])
+def test_a_stack_walks_the_path_of_each_member_of_images(has_gaps: bool, is_weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.random((240, 5, 6))
+    X = gappy(X) if has_gaps else X
+    weight = rng.random(len(X)) + 0.5 if is_weighted else None
+    settings = {"bottleneck": "gaussian", "reconstruction": "gradient_normal"}
+    members = [member(k, seed, **settings) for seed, k in enumerate((2, 3, 3))]
+    together = [run_of(ae, X, weight) for ae in members]
+    assert form_of(together[0]) is not None
+    train_together(together)
+    for run, ae in zip(together, members, strict=True):
+        for engine, tolerance in ((maker("dense"), 1e-10), (reference, 1e-6)):
+            alone = run_of(ae, X, weight, engine)
+            train(alone)
+            same(run, alone, tolerance)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

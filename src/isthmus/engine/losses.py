@@ -17,8 +17,16 @@ from isthmus.engine.eager import average
 from isthmus.engine.tape import Tape
 from isthmus.engine.weights import Weights
 from isthmus.layout import Layout
-from isthmus.parts.reconstructions import Bernoulli, Huber, Mixed, Normal, Reconstruction, SquaredError
-from isthmus.parts.reconstructions.likelihoods import LogVariance
+from isthmus.parts.reconstructions import (
+    Bernoulli,
+    GradientNormal,
+    Huber,
+    Mixed,
+    Normal,
+    Reconstruction,
+    SquaredError,
+)
+from isthmus.parts.reconstructions.likelihoods import LogVariance, TwoVariances
 from isthmus.parts.reconstructions.tables import runs
 from isthmus.parts.step import Batch
 
@@ -106,6 +114,68 @@ def normal(scale: LogVariance, gradient: Tensor) -> Record:
         return weighted
 
     return record
+
+
+def gradient_normal(scale: TwoVariances, gradient: Tensor, layout: Layout) -> Record:
+    """``normal`` of r = y - x, where y = sigmoid(x_hat), and of the differences Dr of neighbours, each with its own log v.
+
+    The gradient is (r / v_0 + D'Dr / v_1) y (1 - y), where D' gives a difference to the second of its pixels and takes it
+    from the first.
+    """
+
+    def record(tape: Tape, x_hat: Tensor, target: Target) -> Tensor:
+        r, d = torch.empty_like(x_hat), torch.empty_like(x_hat)
+        axes = [axis for axis in (-2, -1) if layout.shape[axis] > 1]
+        places = [(_neighbours(r, layout, axis), _neighbours(d, layout, axis)) for axis in axes]
+        hidden = [None if target.gaps is None else _neighbours(target.gaps, layout, axis) for axis in axes]
+        steps = [torch.empty_like(first, memory_format=torch.contiguous_format) for (first, _), _ in places]
+        tape(torch.sigmoid_, x_hat)
+        tape(torch.sub, x_hat, target.x, out=r)
+        _fill_gaps(tape, r, target)
+
+        def conclude() -> None:
+            log_var = scale().detach()  # (.., 2)
+            precision = torch.exp(-log_var)
+            torch.mul(r, precision[..., :1, None], out=d)
+            squared, counted = [_squares(r, target)], [_count(r, target)]
+            for ((first, second), (before, after)), gaps, step in zip(places, hidden, steps, strict=True):
+                torch.sub(second, first, out=step)
+                seen = target
+                if gaps is not None:
+                    step.masked_fill_(gaps[0] | gaps[1], 0.0)
+                    seen = target._replace(gaps=gaps[0].flatten(-3))  # a difference belongs to the first of its pixels
+                squared.append(_squares(step.flatten(-3), seen))
+                counted.append(_count(step.flatten(-3), seen))
+                step.mul_(precision[..., 1:, None, None, None])
+                after.add_(step)
+                before.sub_(step)
+            total, count = (torch.cat([of[0] + zeros, sum(of[1:], zeros)], -1) for of in (squared, counted))
+            total *= precision
+            gradient.copy_((count - total) * (0.5 / tape.rows) * (scale.log_var >= log_var))
+            target.total.copy_(((log_var + math.log(2 * math.pi)) * count + total).sum(-1) * 0.5)
+
+        zeros = torch.zeros(*x_hat.shape[:-2], 1)
+        tape(conclude)
+        tape(x_hat.addcmul_, x_hat, x_hat, value=-1.0)
+        tape(d.mul_, x_hat)
+        _weigh(tape, d, target)
+        tape(d.mul_, 1 / tape.rows)
+        return d
+
+    return record
+
+
+def _neighbours(values: Tensor, layout: Layout, axis: int) -> tuple[Tensor, Tensor]:
+    """Return the pixels (.., B, c, h, w) of (.., B, d) that have a next one along an axis, and those next to them."""
+    images = values.view(*values.shape[:-1], *layout.shape)
+    many = images.shape[axis] - 1
+    return images.narrow(axis, 0, many), images.narrow(axis, 1, many)
+
+
+def _squares(values: Tensor, target: Target) -> Tensor:
+    """Return the sum of the squares of (.., B, d), each times the weight of its sample, (.., 1)."""
+    rows = torch.linalg.vecdot(values, values)[..., None]
+    return (rows if target.weight is None else rows * target.weight).sum(-2)
 
 
 def mixed(part: Mixed, layout: Layout, scale: LogVariance | None, gradient: Tensor | None) -> Record:
@@ -203,7 +273,7 @@ def has_closed_form(part: Reconstruction) -> bool:
     """Say whether the gradient of a reconstruction is known without autograd."""
     if type(part) is Mixed:
         return part.focal == 0 and part.class_weight is None
-    return type(part) in (SquaredError, Huber, Bernoulli, Normal)
+    return type(part) in (SquaredError, Huber, Bernoulli, Normal, GradientNormal)
 
 
 def record_of(part: Reconstruction, layout: Layout, scale: nn.Module | None, weights: Weights) -> Record:
@@ -216,6 +286,8 @@ def record_of(part: Reconstruction, layout: Layout, scale: nn.Module | None, wei
         return log_loss
     if type(part) is Normal and isinstance(scale, LogVariance):
         return normal(scale, weights.gradient[scale.log_var])
+    if type(part) is GradientNormal and isinstance(scale, TwoVariances):
+        return gradient_normal(scale, weights.gradient[scale.log_var], layout)
     if type(part) is Mixed and has_closed_form(part):
         learned = scale if isinstance(scale, LogVariance) else None
         return mixed(part, layout, learned, None if learned is None else weights.gradient[learned.log_var])

@@ -237,7 +237,7 @@ def _template(models: Sequence[Composed]) -> Composed:
         width = _aligned(width)
     if type(parts.reconstruction) in (SquaredError, Huber) and type(parts.bottleneck) is not Gaussian:
         size = _aligned(size)
-    layout = widest.layout if widest.layout.blocks else Layout((size,))
+    layout = widest.layout if size == widest.layout.size else Layout((size,))
     blueprint = replace(widest.blueprint, layout=layout, latent_dim=width)
     with torch.random.fork_rng([]):
         template = Composed(blueprint)

@@ -14,8 +14,10 @@ from isthmus.variants.compose import compose
 def variational(latent_dim: int | str = "auto", beta: float = 1.0, **settings: Any) -> Autoencoder:
     """Return an autoencoder whose code has a prior, so that samples can be drawn (Kingma & Welling 2014).
 
-    The decoder's variance is learned (Rybkin 2021), so with ``beta=1`` the loss is the negative evidence lower bound. Another
-    likelihood is another ``reconstruction``: "bernoulli" for black and white images, "squared_error" for a variance of 1/2.
+    The decoder's variance is learned (Rybkin 2021), so with ``beta=1`` the loss is the negative evidence lower bound. Images
+    are compared by the differences of neighbouring pixels too ("gradient_normal"), which is no likelihood but gives sharper
+    samples; ``log_likelihood`` wants ``reconstruction="normal"``. Other likelihoods: "bernoulli" for black and white images,
+    "squared_error" for a variance of 1/2.
     """
     return compose(latent_dim, {"bottleneck": Gaussian(beta=beta)}, settings)
 
