@@ -17,7 +17,7 @@ import isthmus as ist
 from isthmus.apps.denoising.learning import EFFORTS, choose, moved, split
 from isthmus.apps.denoising.levels import level_of_pictures, level_of_rows
 from isthmus.apps.denoising.linear import learn_gaps, learn_noisy_prior, learn_prior, learn_regression, unspiked
-from isthmus.apps.denoising.local import autoencoded, decorrelation, restore_picture
+from isthmus.apps.denoising.local import FEWEST_PIXELS, _guide, autoencoded, cosines, decorrelation, restore_picture
 from isthmus.apps.denoising.networks import correction
 from isthmus.apps.denoising.noises import Recorrupted
 from isthmus.apps.denoising.restoring import mirrored
@@ -274,6 +274,18 @@ def test_colours_are_turned_without_stretching():
     for channels in (1, 3, 5):
         turn = decorrelation(channels)
         torch.testing.assert_close(turn @ turn.T, torch.eye(channels))
+
+
+def test_a_guide_keeps_what_noise_cannot_be_and_drops_what_it_can(rng: torch.Generator):
+    for shape in ((40, 57), (16, 16), (FEWEST_PIXELS, 31)):
+        plane = torch.rand(shape, generator=rng)
+        torch.testing.assert_close(_guide(plane, 0.0), plane, atol=1e-5, rtol=0)
+        faint = 0.5 + 1e-3 * plane
+        assert _guide(faint, 0.1).std() < faint.std() / 4
+    wave = torch.outer(cosines(16)[3], cosines(16)[2])
+    noise = 1e-3 * torch.randn(16, 16, generator=rng)
+    kept = (1 + (noise * wave).sum()) * wave + noise.mean()
+    torch.testing.assert_close(_guide(wave + noise, 0.01), kept, atol=1e-5, rtol=0)
 
 
 def test_a_group_is_restored_as_its_principal_components_say():
