@@ -137,24 +137,23 @@ def gradient_normal(scale: TwoVariances, gradient: Tensor, layout: Layout) -> Re
             log_var = scale().detach()  # (.., 2)
             precision = torch.exp(-log_var)
             torch.mul(r, precision[..., :1, None], out=d)
-            squared, counted = [_squares(r, target)], [_count(r, target)]
+            total, count = torch.zeros_like(precision), torch.zeros_like(precision)
+            total[..., :1], count[..., :1] = _squares(r, target), _count(r, target)
             for ((first, second), (before, after)), gaps, step in zip(places, hidden, steps, strict=True):
                 torch.sub(second, first, out=step)
                 seen = target
                 if gaps is not None:
                     step.masked_fill_(gaps[0] | gaps[1], 0.0)
                     seen = target._replace(gaps=gaps[0].flatten(-3))  # a difference belongs to the first of its pixels
-                squared.append(_squares(step.flatten(-3), seen))
-                counted.append(_count(step.flatten(-3), seen))
+                total[..., 1:] += _squares(step.flatten(-3), seen)
+                count[..., 1:] += _count(step.flatten(-3), seen)
                 step.mul_(precision[..., 1:, None, None, None])
                 after.add_(step)
                 before.sub_(step)
-            total, count = (torch.cat([of[0] + zeros, sum(of[1:], zeros)], -1) for of in (squared, counted))
             total *= precision
             gradient.copy_((count - total) * (0.5 / tape.rows) * (scale.log_var >= log_var))
             target.total.copy_(((log_var + math.log(2 * math.pi)) * count + total).sum(-1) * 0.5)
 
-        zeros = torch.zeros(*x_hat.shape[:-2], 1)
         tape(conclude)
         tape(x_hat.addcmul_, x_hat, x_hat, value=-1.0)
         tape(d.mul_, x_hat)

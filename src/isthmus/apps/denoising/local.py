@@ -104,7 +104,10 @@ def _alike(guide: Tensor, field: Field) -> Tensor:
     for place, (down, right) in enumerate(steps):
         other = wide[:, _REACH + down : _REACH + down + height, _REACH + right : _REACH + right + width]
         squared = (guide - other).square().sum(0)
-        sums = F.pad(sum(squared[rows + k] for k in range(PATCH)).cumsum(1), (1, 0))
+        bands = squared[rows]
+        for below in range(1, PATCH):
+            bands += squared[rows + below]
+        sums = F.pad(bands.cumsum(1), (1, 0))
         inside = _inside(rows + down, field.corners[0])[:, None] & _inside(columns + right, field.corners[1])
         found = torch.where(inside, sums[:, columns + PATCH] - sums[:, columns], torch.inf)
         distance[place] = found.flatten()
