@@ -163,17 +163,13 @@ RUNS: dict[str, Callable[[int], Made]] = {
     "pythae_ae": lambda seed: pythae(seed, "ae"),
     "pythae_vae": lambda seed: pythae(seed, "vae"),
     "default": lambda seed: isthmus(seed),
+    "default, 14 epochs": lambda seed: isthmus(seed, max_epochs=14),
+    "default, normal": lambda seed: isthmus(seed, reconstruction="normal"),
     "conv, 6 epochs": lambda seed: isthmus(seed, network="conv", max_epochs=6),
-    "conv, gradient_normal, 6 epochs": lambda seed: isthmus(
-        seed, network="conv", reconstruction="gradient_normal", max_epochs=6
-    ),
-    "conv, gradient_normal, 6 epochs, flow": lambda seed: isthmus(
-        seed, network="conv", reconstruction="gradient_normal", max_epochs=6, sampler="flow"
-    ),
-    "conv, gradient_normal, 8 epochs": lambda seed: isthmus(
-        seed, network="conv", reconstruction="gradient_normal", max_epochs=8
-    ),
-    "conv, gradient_normal": lambda seed: isthmus(seed, network="conv", reconstruction="gradient_normal"),
+    "conv, 8 epochs": lambda seed: isthmus(seed, network="conv", max_epochs=8),
+    "conv, 6 epochs, flow": lambda seed: isthmus(seed, network="conv", max_epochs=6, sampler="flow"),
+    "conv, 6 epochs, normal": lambda seed: isthmus(seed, network="conv", max_epochs=6, reconstruction="normal"),
+    "conv": lambda seed: isthmus(seed, network="conv"),
 }
 
 
