@@ -10,8 +10,9 @@ from torch.distributions import Normal as NormalDistribution
 import isthmus as ist
 from isthmus.errors import SettingError
 from isthmus.layout import Layout
-from isthmus.parts.reconstructions import GradientNormal
+from isthmus.parts.reconstructions import GradientNormal, Normal, SquaredError
 from isthmus.parts.step import Batch
+from isthmus.resolution import resolve_parts
 
 LAYOUT = Layout((2, 4, 5))
 
@@ -69,7 +70,7 @@ def test_its_gradients_pass_the_numerical_check(scale, rng: torch.Generator) -> 
 def test_images_come_back_in_their_range_and_from_a_saved_model_too(network: str, digits: np.ndarray, tmp_path) -> None:
     images = digits[:300].reshape(-1, 8, 8).astype(np.float32)
     settings = {"latent_dim": 4, "network": network, "max_epochs": 3, "random_state": 0, "verbose": False}
-    ae = ist.variational(reconstruction="gradient_normal", **settings).fit(images)
+    ae = ist.variational(**settings).fit(images)
     drawn = ae.sample(5, random_state=0)
     assert drawn.min() >= 0
     assert drawn.max() <= 16
@@ -77,6 +78,32 @@ def test_images_come_back_in_their_range_and_from_a_saved_model_too(network: str
     assert np.array_equal(ist.load(tmp_path / "model").sample(5, random_state=0), drawn)
     with pytest.raises(SettingError, match="GradientNormal is no likelihood"):
         ist.log_likelihood(ae, images[:2])
+
+
+@pytest.mark.parametrize(
+    ("ae", "shape", "expected"),
+    [
+        (ist.variational(), (1, 8, 8), GradientNormal),
+        (ist.variational(scale="range"), (3, 8, 8), GradientNormal),
+        (ist.beta_vae(), (1, 8, 8), GradientNormal),
+        (ist.variational(scale="none"), (1, 8, 8), Normal),
+        (ist.variational(scale="columns"), (1, 8, 8), Normal),
+        (ist.variational(), (64,), Normal),
+        (ist.variational(), (2, 64), Normal),
+        (ist.variational(), (1, 4, 4, 4), Normal),
+        (ist.variational(), (64, 1, 1), Normal),
+        (ist.tc_vae(), (1, 8, 8), Normal),
+        (ist.variational(penalties=ist.L1(0.1)), (1, 8, 8), Normal),
+        (ist.importance_weighted(), (1, 8, 8), Normal),
+        (ist.mixture_prior(), (1, 8, 8), Normal),
+        (ist.spherical(), (1, 8, 8), Normal),
+        (ist.Autoencoder(), (1, 8, 8), SquaredError),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, ist.Autoencoder) else None,
+)
+def test_auto_takes_it_for_images_beside_a_normal_code_where_nothing_wants_a_likelihood(ae, shape, expected) -> None:
+    parts = resolve_parts(ae.get_params(deep=False), Layout(shape), 100)
+    assert type(parts.reconstruction) is expected
 
 
 def test_rows_without_neighbours_are_refused(digits: np.ndarray) -> None:
