@@ -288,6 +288,18 @@ def test_a_guide_keeps_what_noise_cannot_be_and_drops_what_it_can(rng: torch.Gen
     torch.testing.assert_close(_guide(wave + noise, 0.01), kept, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("sigma", [1.0, 25.0])
+def test_flat_parts_and_parts_without_noise_leave_no_hole(sigma: float, rng: torch.Generator):
+    flat = torch.full((60, 71), 255.0)
+    bars = (torch.arange(71) // 18 * 50.0).expand(60, 71)
+    sky = torch.cat([flat, 120 + 25 * torch.randn(60, 71, generator=rng)]).clamp(max=255)
+    for planes in (flat[None], flat.expand(3, 60, 71), bars[None], sky[None]):
+        restored = restore_picture(planes.clone(), sigma)
+        assert restored.isfinite().all()
+    assert (restore_picture(flat[None], sigma) - flat).abs().max() < 1e-3
+    assert (restore_picture(sky[None], sigma)[:, :40] - 255).abs().max() < 1e-3
+
+
 def test_a_group_is_restored_as_its_principal_components_say():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(64, 2)) @ rng.normal(size=(2, 36)) + 5

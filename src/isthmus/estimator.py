@@ -75,9 +75,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         or your own pair (encoder, decoder) of modules.
     bottleneck : "plain", "gaussian" or a part such as ``Gaussian(beta=4)``.
     corruptions, penalties : parts, one or several; the encoder sees the corrupted sample, the loss compares with the clean one.
-    reconstruction : "auto" ("mixed" for tables; "normal" beside a random code, "gradient_normal" where that is a normal one
-        of images; else "squared_error"), "absolute_error", "huber", "log_cosh", "bernoulli", "discretized_logistic",
-        "poisson", "negative_binomial", "ssim", "multi_scale_ssim" or a part.
+    reconstruction : "auto" ("mixed" for tables, "squared_error" for arrays; beside a random code "normal", or for images
+        "gradient_normal"), "squared_error", "absolute_error", "huber", "log_cosh", "bernoulli", "normal", "gradient_normal",
+        "discretized_logistic", "poisson", "negative_binomial", "ssim", "multi_scale_ssim", "mixed" or a part.
     latent_dim : size of the code; "auto" takes the fewest principal components that explain 90 % of the variance, at most
         half of the numbers of a sample and at most 64; "2x" is twice the numbers of a sample.
     design : how the parts are joined: "direct", one after the other, or a part such as ``ImportanceWeighted(8)``.

@@ -125,7 +125,7 @@ def resolve_parts(settings: dict[str, Any], layout: Layout, n_rows: int) -> Part
         network = _named(network, "network", Network, _NETWORKS)
     reconstruction = settings["reconstruction"]
     if reconstruction == "auto":
-        reconstruction = _default_reconstruction(settings, layout, bottleneck)
+        reconstruction = _default_reconstruction(settings, layout, bottleneck, network)
     else:
         reconstruction = _named(reconstruction, "reconstruction", Reconstruction, _RECONSTRUCTIONS)
     if isinstance(reconstruction, Mixed) and not layout.blocks:
@@ -315,19 +315,25 @@ def resolve_engine(setting: str) -> str:
     return setting
 
 
-def _default_reconstruction(settings: dict[str, Any], layout: Layout, bottleneck: Bottleneck) -> Reconstruction:
+def _default_reconstruction(
+    settings: dict[str, Any], layout: Layout, bottleneck: Bottleneck, network: Network
+) -> Reconstruction:
     """Tables get one likelihood a column; arrays squared differences, or learned variances beside a random code.
 
     Images beside a normal code are compared by their edges too, which halves the distance of samples to real ones, but where
-    a design or a penalty is stated against a likelihood: importance weights, a learned prior, a total correlation.
+    a design or a penalty is stated against a likelihood (importance weights, a learned prior, a total correlation), and where
+    the decoder may squash its output already.
     """
     if layout.blocks:
         return Mixed(variance="learned" if bottleneck.is_distribution else "fixed")
     if not bottleneck.is_distribution:
         return SquaredError()
     is_image = len(layout.shape) == 3 and max(layout.shape[1:]) > 1 and settings["scale"] in ("auto", "range")
-    is_plain = settings["design"] in ("direct", Direct()) and not _several(settings["penalties"], "penalties", Penalty)
-    return GradientNormal() if is_image and is_plain and isinstance(bottleneck, Gaussian) else Normal()
+    is_plain = type(resolve_design(settings["design"])) is Direct and not _several(
+        settings["penalties"], "penalties", Penalty
+    )
+    sees_edges = is_image and is_plain and isinstance(bottleneck, Gaussian) and network.ends_linearly
+    return GradientNormal() if sees_edges else Normal()
 
 
 def _named(setting: Any, parameter: str, family: type[Any], names: dict[str, type[Any]]) -> Any:

@@ -42,7 +42,8 @@ def log_likelihood(
 
     Parameters
     ----------
-    ae : a fitted autoencoder with Gaussian codes and a likelihood (``variational()`` and its kin).
+    ae : a fitted autoencoder with Gaussian codes and a likelihood (``variational()`` and its kin; of images with
+        ``reconstruction="normal"``).
     units : what the density is of: "scaled" data, as the model sees it, or the "data" of an array as it came in, which
         takes sum log(factor) of the scaling off. Tables have scaled units only. Probabilities of 0/1 data have no units.
 

@@ -6,11 +6,18 @@ VARIANTS = (
     Entry(
         "variational",
         "a code with a prior, from which new samples can be drawn",
-        "New samples, smooth walks between samples, and densities.",
+        'New samples, smooth walks between samples, and densities (of images with reconstruction="normal").',
         "The smallest reconstruction error: noise on the code costs some.",
         "-log p(x | z) + beta * KL(q(z | x) || N(0, 1))",
         "any",
-        (Option("beta", "float", 1.0, "weight of the KL term; 1 is the evidence lower bound"),),
+        (
+            Option(
+                "beta",
+                "float",
+                1.0,
+                "weight of the KL term; 1 is the evidence lower bound where the reconstruction is a likelihood",
+            ),
+        ),
         "Kingma & Welling 2014",
     ),
     Entry(
@@ -116,7 +123,12 @@ VARIANTS = (
         "labels",
         (
             Option("condition", "str", "y", '"y" for labels given beside the samples, or the name of a column'),
-            Option("beta", "float", 1.0, "weight of the KL term; 1 is the evidence lower bound"),
+            Option(
+                "beta",
+                "float",
+                1.0,
+                "weight of the KL term; 1 is the evidence lower bound where the reconstruction is a likelihood",
+            ),
         ),
         "Sohn et al. 2015",
     ),

@@ -111,6 +111,7 @@ def _alike(guide: Tensor, field: Field) -> Tensor:
         inside = _inside(rows + down, field.corners[0])[:, None] & _inside(columns + right, field.corners[1])
         found = torch.where(inside, sums[:, columns + PATCH] - sums[:, columns], torch.inf)
         distance[place] = found.flatten()
+    distance[len(steps) // 2] = -1.0  # its own patch, though many be as like: every pixel is in a group
     own = (rows[:, None] * field.corners[1] + columns).flatten()
     steps_flat = torch.tensor([down * field.corners[1] + right for down, right in steps])
     fewest = int(distance.isfinite().sum(0).min())
@@ -140,7 +141,11 @@ def autoencoded(groups: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     n, width = groups.shape[1:]
     mean = groups.mean(1, keepdim=True)
     away = groups - mean
-    variance, basis = torch.linalg.eigh(away.transpose(1, 2) @ away / max(n - 1, 1))
+    covariance = away.transpose(1, 2) @ away / max(n - 1, 1)
+    variance, basis = torch.linalg.eigh(covariance)
+    lost = ~variance.isfinite().all(1)  # of groups without noise, in half the digits
+    if lost.any():
+        variance[lost], basis[lost] = (found.float() for found in torch.linalg.eigh(covariance[lost].double()))
     is_signal = unspiked(variance / sigma**2, width / n) > 0
     keep = torch.where(is_signal, 1 - sigma**2 / variance.clamp_min(1e-12), torch.zeros(()))  # (g, d)
     restored = mean + away @ ((basis * keep[:, None]) @ basis.transpose(1, 2))
