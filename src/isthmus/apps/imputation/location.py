@@ -17,6 +17,8 @@ from scipy.special import softmax
 from isthmus.apps.columns import Cells, Coding
 
 ROUNDS = 40
+MIXTURES = 3
+"""For each member, from groups around other rows: EM ends where it began, and their mean errs less than one."""
 ROWS_A_GROUP, FEWEST_GROUPS, MOST_GROUPS = 40, 2, 12
 MOST_NUMBERS = 32
 """Each round inverts a matrix of this width for every pattern of gaps."""
@@ -27,7 +29,7 @@ RIDGE = 0.01
 
 
 class Groups(NamedTuple):
-    """One mixture of g groups, or several along a first axis."""
+    """One mixture of g groups, or several along axes before."""
 
     shares: np.ndarray
     """(g,)."""
@@ -55,34 +57,38 @@ class _Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Location:
-    """A mixture for each member, fitted to the rows that this member does not judge."""
+    """Mixtures for each member, fitted to the rows that this member does not judge."""
 
     groups: Groups
+    """Each with two axes before: of the mixtures of a member, and of the members."""
 
     def predict(self, coding: Coding, cells: Cells, by: np.ndarray | None = None) -> np.ndarray:
         """Return the expected numbers, standardised, and the probabilities of all categories, (n, d + c).
 
         ``by`` (n,) says which member is asked about a row; -1, and None, is the mean of all.
         """
-        rows, members = _rows(coding, cells), list(zip(*self.groups, strict=True))
+        rows, (mixtures, members) = _rows(coding, cells), self.groups.shares.shape[:2]
+        by = np.full(len(rows.x), -1) if by is None else by
         total = np.zeros((len(rows.x), rows.x.shape[1] + rows.hots.shape[1]))
-        for place, member in enumerate(members):
-            asked = np.full(len(total), True) if by is None else (by == place) | (by < 0)
-            groups = Groups(*member)
+        for mixture, member in np.ndindex(mixtures, members):
+            asked = (by == member) | (by < 0)
+            groups = Groups(*(values[mixture, member] for values in self.groups))
             belongs, expected, _ = _expect(rows.take(asked), groups)
             means = (belongs[:, :, None] * expected).sum(1)
             total[asked] += np.concatenate([means, belongs @ groups.chances], 1)
-        return total / len(members) if by is None else total / np.where(by < 0, len(members), 1)[:, None]
+        return total / (mixtures * np.where(by < 0, members, 1))[:, None]
 
 
 def fit_location(coding: Coding, cells: Cells, judge: np.ndarray, seed: int) -> Location | None:
-    """Fit a mixture for each of the members that judge rows, (n,); None if the numbers are too many for it."""
+    """Fit mixtures for each of the members that judge rows, (n,); None if the numbers are too many for them."""
     if len(coding.numbers) > MOST_NUMBERS:
         return None
     rows, rng = _rows(coding, cells), np.random.default_rng(seed)
     count = int(np.clip(len(judge) // ROWS_A_GROUP, FEWEST_GROUPS, MOST_GROUPS))
-    each = [_fit(coding, rows.take(judge != member), count, rng) for member in range(judge.max() + 1)]
-    return Location(Groups(*(np.stack(parts) for parts in zip(*each, strict=True))))
+    members = judge.max() + 1
+    each = [_fit(coding, rows.take(judge != place % members), count, rng) for place in range(MIXTURES * members)]
+    stacked = (np.stack(parts) for parts in zip(*each, strict=True))
+    return Location(Groups(*(parts.reshape(MIXTURES, members, *parts.shape[1:]) for parts in stacked)))
 
 
 def _fit(coding: Coding, rows: _Rows, count: int, rng: np.random.Generator) -> Groups:

@@ -95,7 +95,12 @@ def _dependencies(arrays: dict[str, np.ndarray], count: int) -> Dependencies:
 def _location(arrays: dict[str, np.ndarray]) -> Location | None:
     """Return the groups; large tables have none, nor have imputers saved before there were any."""
     names = [f"groups.{name}" for name in Groups._fields]
-    return Location(Groups(*(arrays[name] for name in names))) if names[0] in arrays else None
+    if names[0] not in arrays:
+        return None
+    groups = Groups(*(arrays[name] for name in names))
+    if groups.shares.ndim == 2:  # saved when each member had one mixture
+        groups = Groups(*(values[None] for values in groups))
+    return Location(groups)
 
 
 def _column(arrays: dict[str, np.ndarray], place: int, state: list[Any]) -> Column:
