@@ -50,9 +50,14 @@ class _Rows(NamedTuple):
     """(n, c) one-hots of the categories of all columns, 0 at gaps."""
     seen: np.ndarray
     """(n, d), 0 or 1."""
+    patterns: np.ndarray
+    """(m, d) which numbers are seen: every combination that occurs."""
+    pattern: np.ndarray
+    """(n,) that of each row."""
 
     def take(self, which: np.ndarray) -> _Rows:
-        return _Rows(*(values[which] for values in self))
+        x, hots, seen, _, pattern = self
+        return _Rows(x[which], hots[which], seen[which], self.patterns, pattern[which])
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,11 +124,11 @@ def _expect(rows: _Rows, groups: Groups) -> tuple[np.ndarray, np.ndarray, np.nda
     What remains unknown of a row does not depend on its group, nor does the determinant of its observed numbers.
     """
     shares, means, covariance, chances = groups
-    patterns, pattern, times = np.unique(rows.seen, axis=0, return_inverse=True, return_counts=True)
+    patterns, times = rows.patterns, np.bincount(rows.pattern, minlength=len(rows.patterns))
     both = patterns[:, :, None] * patterns[:, None, :]
     inverse = np.linalg.inv(both * covariance + (1 - patterns)[:, :, None] * np.eye(len(covariance))) * both
     away = (rows.x[:, None] - means) * rows.seen[:, None]
-    pull = away @ inverse[pattern.reshape(-1)]
+    pull = away @ inverse[rows.pattern]
     belongs = softmax(np.log(shares) + rows.hots @ np.log(chances).T - (pull * away).sum(2) / 2, 1)
     unknown = len(rows.x) * covariance - covariance @ np.tensordot(times, inverse, 1) @ covariance
     return belongs, means + pull @ covariance, unknown
@@ -136,4 +141,6 @@ def _rows(coding: Coding, cells: Cells) -> _Rows:
         (cells.values[:, n + i, None] == np.arange(column.width)) & cells.observed[:, n + i, None]
         for i, column in enumerate(coding.choices)
     ]
-    return _Rows(coding.standard(cells.values) * seen, np.concatenate([np.zeros((len(seen), 0)), *hots], 1), seen)
+    patterns, pattern = np.unique(seen, axis=0, return_inverse=True)
+    hots = np.concatenate([np.zeros((len(seen), 0)), *hots], 1)
+    return _Rows(coding.standard(cells.values) * seen, hots, seen, patterns, pattern.reshape(-1))
